@@ -1,0 +1,92 @@
+"""Configurations: what a model is made of. Checked when built; written into every model file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from wplus.errors import ConfigError
+
+SOURCES = ("photo", "sketch", "labels", "low_resolution", "masked")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network: its kind (a name of the registry in `networks`) and its arguments."""
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, content: object, what: str) -> Part:
+        """From the JSON form. Raises ConfigError if it has another."""
+        if not isinstance(content, Mapping) or set(content) - {"kind", "options"}:
+            raise ConfigError(f"{what} must have 'kind' and 'options', not {content!r}")
+        kind, options = content.get("kind"), content.get("options", {})
+        if not isinstance(kind, str) or not isinstance(options, Mapping):
+            raise ConfigError(f"{what} must have a name as 'kind' and a table as 'options'")
+        return cls(kind, _tuples(options))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a PSP model is.
+
+    Attributes:
+        generator: the generator.
+        encoder: the encoder; None for a generator alone.
+        task: what the encoder was trained for, see `tasks`.
+        source: how a file becomes the encoder's input: photo, sketch, labels, low_resolution or
+            masked.
+        start_from_mean: whether codes are offsets from the mean code (E(x) + w̄) or absolute.
+        license: terms of the weights, to be shown to the user.
+    """
+
+    generator: Part
+    encoder: Part | None = None
+    task: str = "inversion"
+    source: str = "photo"
+    start_from_mean: bool = True
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise ConfigError(f"source {self.source!r} is none of: {', '.join(SOURCES)}")
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def parse(cls, content: object) -> ModelConfig:
+        """From the JSON form; unknown settings are refused.
+
+        Raises:
+            ConfigError: a setting is missing, unknown or malformed.
+        """
+        if not isinstance(content, Mapping):
+            raise ConfigError(f"a model's configuration must be a table, not {content!r}")
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(content) - known)
+        if unknown or "generator" not in content:
+            raise ConfigError(
+                f"unknown settings {', '.join(unknown)} in a model's configuration"
+                if unknown
+                else "a model's configuration names no generator"
+            )
+        values = dict(content)
+        values["generator"] = Part.parse(values["generator"], "generator")
+        if values.get("encoder") is not None:
+            values["encoder"] = Part.parse(values["encoder"], "encoder")
+        return cls(**values)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON lists to tuples, all the way down: configurations are not to be changed."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_tuples(item) for item in value)
+    return value

@@ -1,0 +1,46 @@
+"""What every encoder offers: an image in, offsets from the mean code out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from wplus.errors import ConfigError
+
+
+class Encoder(nn.Module, ABC):
+    """E of pSp(x) = G(E(x) + w̄) ("Encoding in Style", section 3).
+
+    Attributes:
+        input_channels: 3 for photographs, 1 for sketches, 19 for label maps, ….
+        input_size: side of the images in pixels.
+        num_styles: L, style vectors in a code.
+        style_dim: length of each.
+    """
+
+    input_channels: int
+    input_size: int
+    num_styles: int
+    style_dim: int
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, input_channels, input_size, input_size) -> (N, L, style_dim) offsets.
+
+        Raises:
+            ConfigError: the images have another shape.
+        """
+
+    def check(self, images: Tensor) -> None:
+        """Refuse images of another shape: the heads would fold surplus pixels into the batch.
+
+        Raises:
+            ConfigError: says which shape is expected.
+        """
+        expected = (self.input_channels, self.input_size, self.input_size)
+        if images.ndim != 4 or tuple(images.shape[1:]) != expected:
+            raise ConfigError(
+                f"the encoder takes images of shape (N, {expected[0]}, {expected[1]},"
+                f" {expected[2]}), not {tuple(images.shape)}; resize them first"
+            )

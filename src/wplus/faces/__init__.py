@@ -1,0 +1,23 @@
+"""Faces in photographs: detection, the FFHQ crop, and both in one call.
+
+[face] = wplus.faces.align(wplus.images.read("photo.jpg"))
+face.picture                                     # 256 x 256, cropped as FFHQ is
+face.geometry.to_dict()                          # where it was in the photograph
+"""
+
+from wplus.faces.align import AlignedFace, align
+from wplus.faces.crop import crop
+from wplus.faces.detector import Face, detect
+from wplus.faces.geometry import CropGeometry, from_landmarks, from_points, whole
+
+__all__ = [
+    "AlignedFace",
+    "CropGeometry",
+    "Face",
+    "align",
+    "crop",
+    "detect",
+    "from_landmarks",
+    "from_points",
+    "whole",
+]

@@ -1,0 +1,64 @@
+"""Photograph to aligned faces: detection and crop in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image
+
+from wplus.errors import FaceError
+from wplus.faces.crop import crop
+from wplus.faces.detector import Face, detect
+from wplus.faces.geometry import CropGeometry, from_points
+from wplus.images import to_rgb
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFace:
+    """A face cut out the FFHQ way.
+
+    Attributes:
+        picture: the crop, RGB.
+        geometry: where it was in the photograph, so that a result can be laid back.
+        face: what the detector saw.
+    """
+
+    picture: Image.Image
+    geometry: CropGeometry
+    face: Face
+
+
+def align(
+    picture: Image.Image,
+    which: Literal["largest", "all"] = "largest",
+    output_size: int = 256,
+    transform_size: int | None = None,
+) -> list[AlignedFace]:
+    """The FFHQ crops of the faces in an upright picture, the largest first.
+
+    Args:
+        picture: any Pillow picture; `wplus.images.read` gives upright ones.
+        which: the largest face only, or every face.
+        output_size: pixels a side of a crop.
+        transform_size: see `wplus.faces.crop`; None crops as the published pSp does.
+
+    Raises:
+        FaceError: no face is found.
+        WeightsError: the detector cannot be fetched.
+    """
+    if picture.mode != "RGB":
+        picture = to_rgb(picture)
+    faces = detect(picture)
+    if not faces:
+        raise FaceError(
+            "no face found; if the picture is an aligned face or shows no person, "
+            "take it as it is (--no-align)"
+        )
+    aligned = []
+    for face in faces[:1] if which == "largest" else faces:
+        square = from_points(face.points, picture.size, output_size)
+        aligned.append(
+            AlignedFace(crop(picture, square, transform_size=transform_size), square, face)
+        )
+    return aligned

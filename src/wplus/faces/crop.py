@@ -1,0 +1,142 @@
+"""The pixels of an FFHQ crop: shrink, cut out, pad where the square leaves the picture, transform.
+
+Two recipes share the code. The published pSp transforms to the output size at once. FFHQ itself
+transforms at four times the output size (4096) and shrinks from there (to 1024), which is smoother,
+because the transform reads only the four pixels around each point: give `transform_size` for that.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wplus.errors import FaceError
+from wplus.faces.geometry import CropGeometry
+from wplus.images import to_rgb
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+def crop(
+    picture: Image.Image,
+    geometry: CropGeometry,
+    *,
+    transform_size: int | None = None,
+    padding: bool = True,
+) -> Image.Image:
+    """The crop as an RGB picture of `geometry.output_size` pixels a side.
+
+    Only the part of the picture around the square is touched, so large photographs cost little.
+
+    Args:
+        picture: the upright picture that the geometry belongs to.
+        geometry: which square.
+        transform_size: side of the transformed picture before it is shrunk to the output size;
+            None transforms at the output size, as the published pSp does.
+        padding: continue the picture with its blurred reflection where the square leaves it;
+            otherwise those pixels are gray.
+
+    Raises:
+        FaceError: another picture than the geometry's, a square that misses the picture, or a
+            transform size below the output size.
+    """
+    output_size, transform_size = geometry.output_size, transform_size or geometry.output_size
+    if picture.size != geometry.picture_size:
+        raise FaceError(f"the crop belongs to {geometry.picture_size}, not to {picture.size}")
+    if transform_size < output_size:
+        raise FaceError(f"cannot transform at {transform_size} for an output of {output_size}")
+    if picture.mode != "RGB":
+        picture = to_rgb(picture)
+    quad, side = np.asarray(geometry.quad, np.float64), geometry.side
+
+    shrink = math.floor(side / output_size * 0.5)
+    size = picture.size
+    if shrink > 1:
+        size = (max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink)))
+        quad, side = quad / shrink, side / shrink
+
+    border = max(round(side * 0.1), 3)
+    left, top = (math.floor(value) - border for value in quad.min(axis=0))
+    right, bottom = (math.ceil(value) + border for value in quad.max(axis=0))
+    box = (max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1]))
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise FaceError("the crop lies outside of the picture")
+    part = _cut(picture, size, box)
+    quad = quad - box[:2]
+
+    pad = (box[0] - left, box[1] - top, right - box[2], bottom - box[3])
+    if padding and max(pad) > border - 4:
+        least = round(side * 0.3)
+        pad = (max(pad[0], least), max(pad[1], least), max(pad[2], least), max(pad[3], least))
+        part = _pad(part, pad, blur=0.02 * side)
+        quad = quad + pad[:2]
+
+    corners = tuple((quad + 0.5).flatten().tolist())
+    square = part.transform(
+        (transform_size, transform_size),
+        Image.Transform.QUAD,
+        corners,
+        Image.Resampling.BILINEAR,
+        fillcolor=(127, 127, 127),
+    )
+    if transform_size > output_size:
+        square = square.resize((output_size, output_size), Image.Resampling.LANCZOS)
+    return square
+
+
+def _cut(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+    """`picture.resize(size, LANCZOS).crop(box)`, computing no pixel outside of the box."""
+    if size == picture.size:
+        return picture.crop(box)
+    across, down = picture.width / size[0], picture.height / size[1]
+    right, bottom = min(box[2] * across, picture.width), min(box[3] * down, picture.height)
+    source = (box[0] * across, box[1] * down, right, bottom)
+    target = (box[2] - box[0], box[3] - box[1])
+    return picture.resize(target, Image.Resampling.LANCZOS, box=source)
+
+
+def _pad(picture: Image.Image, pad: Box, blur: float) -> Image.Image:
+    """Reflect the picture outwards, fading the reflection into blur and then into the median color.
+
+    Channel by channel, since the padded picture in floats may be large.
+    """
+    width, height = picture.width + pad[0] + pad[2], picture.height + pad[1] + pad[3]
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    # 1 at the padded edge, 0 at the picture's own edge, negative inside.
+    outside_x = 1 - np.minimum(x / pad[0], (width - 1 - x) / pad[2])
+    outside_y = 1 - np.minimum(y / pad[1], (height - 1 - y) / pad[3])
+    mask = np.maximum(outside_x[None, :], outside_y[:, None])
+    blurred, faded = np.clip(mask * 3 + 1, 0, 1), np.clip(mask, 0, 1)
+    pixels = np.asarray(picture)
+    result = np.empty((height, width, 3), np.uint8)
+    for channel in range(3):
+        plane = np.pad(pixels[..., channel], ((pad[1], pad[3]), (pad[0], pad[2])), "reflect")
+        plane = plane.astype(np.float32)
+        plane += (_gaussian(plane, blur) - plane) * blurred
+        plane += (np.median(plane) - plane) * faded
+        result[..., channel] = np.clip(np.rint(plane), 0, 255)
+    return Image.fromarray(result)
+
+
+def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Gaussian blur, cut off at 4 sigma, the plane mirrored at its edges.
+
+    Through Fourier transforms: with sigma = 2 % of a large crop the kernel has hundreds of taps.
+    """
+    radius = int(4 * sigma + 0.5)
+    if radius == 0:
+        return plane
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    for _ in range(2):  # rows, then columns as the rows of the transpose
+        length = plane.shape[1]
+        count = length + 4 * radius  # room for the ends of the convolution: nothing wraps around
+        mirrored = np.pad(plane, ((0, 0), (radius, radius)), "symmetric")
+        spectrum = np.fft.rfft(mirrored, count, axis=1)
+        spectrum *= np.fft.rfft(kernel, count)
+        smooth = np.fft.irfft(spectrum, count, axis=1)[:, 2 * radius : 2 * radius + length]
+        plane = smooth.astype(np.float32).T
+    return plane

@@ -1,0 +1,209 @@
+"""Where the FFHQ crop of a face lies in its picture: pure geometry, no pixels.
+
+Coordinates are x, y in the upright picture (EXIF rotation obeyed), counted so that the center of
+the first pixel is 0, 0, as landmark detectors give them; the picture's own edge is at -0.5.
+
+The rule is FFHQ's (Karras et al., "A Style-Based Generator Architecture", appendix A; the same in
+the published pSp): an oriented square around the eyes and the mouth. From 68 landmarks it is exact.
+From a detector's five points four constants of the rule are measured anew, because SCRFD's eyes and
+mouth corners are not quite the means of dlib's landmarks (see `FIVE_POINT_RULE`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wplus.errors import FaceError
+
+MIN_CROP_SIDE = 4.0  # pixels; a smaller square holds no face
+Point = tuple[float, float]
+Quad = tuple[Point, Point, Point, Point]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Four numbers that make an oriented square of eye centers and mouth corners.
+
+    With e the middle of the eyes, m the middle of the mouth corners, ee the vector from left eye to
+    right eye and em = m - e: the square's horizontal axis points along ee - `lean` * rot90(em), its
+    half side is max(`eyes` * |ee|, `mouth` * |em|), its center e + `drop` * em.
+    """
+
+    eyes: float
+    mouth: float
+    drop: float
+    lean: float
+
+
+LANDMARK_RULE = Rule(eyes=2.0, mouth=1.8, drop=0.1, lean=1.0)
+FIVE_POINT_RULE = Rule(eyes=1.96, mouth=1.80, drop=0.10, lean=0.74)
+
+
+@dataclass(frozen=True)
+class CropGeometry:
+    """A crop: which square of which picture becomes an image of which size.
+
+    It is all that is needed to make the crop again, or to lay a result back into the picture.
+
+    Attributes:
+        quad: the corners top left, bottom left, bottom right, top right, as the face sees them.
+        picture_size: width and height of the upright picture that the coordinates belong to.
+        output_size: pixels a side of the crop.
+
+    Raises:
+        FaceError: corners that are not finite or span no area, or sizes below 1.
+    """
+
+    quad: Quad
+    picture_size: tuple[int, int]
+    output_size: int = 256
+
+    def __post_init__(self) -> None:
+        corners = np.asarray(self.quad, np.float64)
+        if corners.shape != (4, 2) or not np.isfinite(corners).all():
+            raise FaceError(f"a crop needs four corners with finite coordinates, not {self.quad}")
+        if min(*self.picture_size, self.output_size) < 1:
+            raise FaceError(f"a crop of {self.picture_size} to {self.output_size} has no pixels")
+        down, across = corners[1] - corners[0], corners[3] - corners[0]
+        area = abs(float(down[0] * across[1] - down[1] * across[0]))
+        if area < MIN_CROP_SIDE**2 or min(math.hypot(*down), math.hypot(*across)) < MIN_CROP_SIDE:
+            raise FaceError(
+                f"the points of this face span no area (a crop below {MIN_CROP_SIDE:g} pixels)"
+            )
+
+    @property
+    def side(self) -> float:
+        """Length of the upper edge in pixels of the picture."""
+        return math.dist(self.quad[0], self.quad[3])
+
+    @property
+    def center(self) -> Point:
+        """Middle of the square."""
+        x, y = np.mean(self.quad, axis=0)
+        return float(x), float(y)
+
+    def scaled(self, factor: float) -> CropGeometry:
+        """The same square `factor` times as large, around its center.
+
+        Raises:
+            FaceError: a factor that leaves no area.
+        """
+        center = np.asarray(self.center)
+        return replace(self, quad=_quad(center + factor * (np.asarray(self.quad) - center)))
+
+    def to_picture(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points (..., 2) of the crop, in its pixels, as coordinates of the picture."""
+        corner, below, _, beside = np.asarray(self.quad, np.float64) + 0.5
+        share = (np.asarray(points, np.float64) + 0.5) / self.output_size
+        edges = np.stack([beside - corner, below - corner])
+        placed: NDArray[np.float64] = corner + share @ edges - 0.5
+        return placed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists, for JSON."""
+        return {
+            "quad": [list(point) for point in self.quad],
+            "picture_size": list(self.picture_size),
+            "output_size": self.output_size,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CropGeometry:
+        """The geometry that `to_dict` wrote.
+
+        Raises:
+            FaceError: missing or unknown entries, or values that make no crop.
+        """
+        if set(values) != {"quad", "picture_size", "output_size"}:
+            raise FaceError(f"a crop has quad, picture_size and output_size, not {sorted(values)}")
+        try:
+            width, height = (int(value) for value in values["picture_size"])
+            quad = _quad(np.asarray(values["quad"], np.float64))
+            return cls(quad, (width, height), int(values["output_size"]))
+        except (TypeError, ValueError) as error:
+            if isinstance(error, FaceError):
+                raise
+            raise FaceError(f"the stored crop is damaged ({error})") from error
+
+
+def from_landmarks(
+    landmarks: ArrayLike, picture_size: tuple[int, int], output_size: int = 256
+) -> CropGeometry:
+    """The FFHQ crop of 68 landmarks (68, 2) in the usual order (iBUG 300-W, as dlib gives them).
+
+    Raises:
+        FaceError: landmarks of another shape, or that make no crop.
+    """
+    points = np.asarray(landmarks, np.float64)
+    if points.shape != (68, 2):
+        raise FaceError(f"the crop needs 68 landmarks (68, 2), not {points.shape}")
+    eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
+    quad = _oriented_square(LANDMARK_RULE, *eyes, points[48], points[54])
+    return CropGeometry(quad, picture_size, output_size)
+
+
+def from_points(
+    points: ArrayLike,
+    picture_size: tuple[int, int],
+    output_size: int = 256,
+    rule: Rule = FIVE_POINT_RULE,
+) -> CropGeometry:
+    """The FFHQ crop of five points (5, 2): eyes, nose, mouth corners, the picture's left one first.
+
+    Raises:
+        FaceError: points of another shape, or that make no crop.
+    """
+    five = np.asarray(points, np.float64)
+    if five.shape != (5, 2):
+        raise FaceError(f"the crop needs five points (5, 2), not {five.shape}")
+    quad = _oriented_square(rule, five[0], five[1], five[3], five[4])
+    return CropGeometry(quad, picture_size, output_size)
+
+
+def whole(picture_size: tuple[int, int], output_size: int = 256) -> CropGeometry:
+    """The geometry of a picture that is taken as it is: its full frame.
+
+    Raises:
+        FaceError: a picture below `MIN_CROP_SIDE` pixels.
+    """
+    right, bottom = picture_size[0] - 0.5, picture_size[1] - 0.5
+    quad = ((-0.5, -0.5), (-0.5, bottom), (right, bottom), (right, -0.5))
+    return CropGeometry(quad, picture_size, output_size)
+
+
+def _oriented_square(
+    rule: Rule,
+    left_eye: NDArray[np.float64],
+    right_eye: NDArray[np.float64],
+    left_mouth: NDArray[np.float64],
+    right_mouth: NDArray[np.float64],
+) -> Quad:
+    eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
+    eye_to_eye, eye_to_mouth = right_eye - left_eye, mouth - eyes
+    axis = eye_to_eye - rule.lean * _quarter_turn(eye_to_mouth)
+    length = math.hypot(*axis)
+    if not length > 0:  # also catches NaN
+        raise FaceError("the points of this face do not tell which way is up")
+    half = max(rule.eyes * math.hypot(*eye_to_eye), rule.mouth * math.hypot(*eye_to_mouth))
+    x = axis * (half / length)
+    y = _quarter_turn(x)
+    center = eyes + rule.drop * eye_to_mouth
+    return _quad(np.stack([center - x - y, center - x + y, center + x + y, center + x - y]))
+
+
+def _quarter_turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Right becomes down: (x, y) -> (-y, x) in coordinates whose y points down."""
+    return np.stack([-vector[1], vector[0]])
+
+
+def _quad(corners: NDArray[np.float64]) -> Quad:
+    if corners.shape != (4, 2):
+        raise FaceError(f"a crop has four corners (4, 2), not {corners.shape}")
+    a, b, c, d = ((float(x), float(y)) for x, y in corners)
+    return a, b, c, d

@@ -1,0 +1,391 @@
+"""NVIDIA's network pickles: StyleGAN2 and StyleGAN2-ADA generators, of TensorFlow and of PyTorch.
+
+Both kinds hold the source code of the network beside its weights, and NVIDIA's loaders run it. It
+is never run here: networks are read as inert records, and only tensors and settings are taken out.
+
+Where the two differ from each other, the PyTorch names and layouts are the common ground:
+
+* TensorFlow stores convolutions as (k, k, in, out) and matrices as (in, out).
+* Its up-convolution turns the kernel by 180° first; PyTorch's transposed convolution does not.
+* It adds 1 to a style at run time where PyTorch starts the bias at 1.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wplus.errors import FormatError
+from wplus.formats.opening import line, shown
+from wplus.formats.pickles import NUMPY, Allowed, Record, Sealed, read_pickle, read_torch
+from wplus.formats.strict import check_names
+
+LR_MULTIPLIER = 0.01  # of our mapping network; another one is folded into the weights
+FILTER = [1, 3, 3, 1]
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the averaged generator ("G_ema", or "Gs") of a network pickle.
+
+    Returns:
+        The arguments of our StyleGAN2 (`resolution`, `style_dim`, `mapping_layers`,
+        `channel_base`, `channel_max`, `clamp`), and its tensors, float32, under our names. `mean_w`
+        is missing if the file has no average of w.
+
+    Raises:
+        FormatError: the file is missing or damaged, would run code, holds no StyleGAN2 generator,
+            or one that ours cannot express (labels, another architecture, filter or activation).
+    """
+    content = read_pickle(path, ALLOWED)
+    try:
+        network = _generator_of(content)
+        del content  # the other networks are not needed any more
+        found = _from_torch(network) if isinstance(network, _Module) else _from_tensorflow(network)
+        return _translate(found)
+    except FormatError as error:
+        raise FormatError(f"{os.fspath(path)}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        # Records of the right kind whose insides are not what they should be.
+        reason = f"{type(error).__name__}: {line(error)}"
+        raise FormatError(f"{os.fspath(path)}: is not laid out as expected ({reason})") from None
+
+
+class _Found(NamedTuple):
+    """A generator in the names of the PyTorch version."""
+
+    tensors: dict[str, _Tensor | Tensor]
+    clamp: float | None
+    lr_multiplier: float
+    use_noise: bool
+
+
+# ------------------------------------------------------------------------ what a pickle leaves
+
+
+class _Tensor(NamedTuple):
+    """A tensor as it was pickled: the bytes of a `torch.save`d storage, and a view of it."""
+
+    storage: bytes
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def read(self) -> Tensor:
+        """The tensor, in its own memory."""
+        saved = read_torch(self.storage)
+        if not isinstance(saved, torch.storage.TypedStorage) or not saved.dtype.is_floating_point:
+            raise FormatError("holds a tensor that is not of floating-point numbers")
+        flat = torch.empty(0, dtype=saved.dtype).set_(saved)
+        if math.prod(self.size) > flat.numel():
+            raise FormatError("holds a tensor that is larger than its data")
+        view = flat.as_strided(self.size, self.stride, self.offset)  # checks the bounds
+        return view.to(torch.float32).contiguous()
+
+
+class _Module(NamedTuple):
+    """A PyTorch module: the name of its class and its attributes."""
+
+    name: str
+    state: dict[str, Any]
+
+
+class _Network(metaclass=Sealed):
+    """A TensorFlow network: name, settings, variables and sub-networks, in a dict."""
+
+    __slots__ = ("state",)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+
+def _persistent_object(meta: dict[str, Any]) -> _Module:
+    return _Module(str(meta["class_name"]), dict(meta["state"]))
+
+
+def _storage(blob: bytes) -> bytes:
+    return blob
+
+
+def _rebuild_tensor(
+    storage: Any, offset: int, size: Any, stride: Any, *training: object
+) -> _Tensor:
+    if not isinstance(storage, bytes):
+        raise FormatError("holds a tensor without data")
+    return _Tensor(storage, offset, tuple(size), tuple(stride))
+
+
+def _rebuild_parameter(data: _Tensor, *training: object) -> _Tensor:
+    return data
+
+
+ALLOWED: Allowed = {
+    **NUMPY,
+    ("builtins", "set"): set,
+    ("collections", "OrderedDict"): Record,
+    ("dnnlib.util", "EasyDict"): Record,
+    ("dnnlib.tflib.network", "Network"): _Network,
+    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_object,
+    ("torch.storage", "_load_from_bytes"): _storage,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+}
+"""All that the network pickles of either kind name."""
+
+
+def _generator_of(content: object) -> _Module | _Network:
+    if isinstance(content, tuple) and len(content) == 3:
+        content = content[2]  # G, D, Gs
+    elif isinstance(content, dict):
+        if not isinstance(content.get("G_ema"), _Module):
+            raise FormatError("holds no generator: a network pickle has one under 'G_ema'")
+        content = content["G_ema"]
+    if not isinstance(content, _Module | _Network):
+        raise FormatError("is a pickle, but not a network of NVIDIA's StyleGAN2")
+    return content
+
+
+def _require(what: str, value: object, expected: object) -> None:
+    if value != expected:
+        raise FormatError(f"is a generator with {what} {shown(repr(value))}; ours has {expected!r}")
+
+
+def _refuse_labels(count: Any) -> None:
+    if count:
+        raise FormatError(f"is a conditional generator ({int(count)} labels); ours takes none")
+
+
+# --------------------------------------------------------------------------------- PyTorch's
+
+
+def _from_torch(root: _Module) -> _Found:
+    modules = dict(_walk(root))
+    if "synthesis.input" in modules:
+        raise FormatError("is a StyleGAN3 generator; only StyleGAN2 can be read")
+    if "synthesis" not in modules or "mapping" not in modules:
+        raise FormatError(f"holds a {shown(root.name)}, not a StyleGAN2 generator")
+    _refuse_labels(root.state.get("c_dim"))
+    _require("a number of colors of", root.state.get("img_channels", 3), 3)
+    tensors: dict[str, _Tensor | Tensor] = {}
+    clamps, multipliers, noises = set(), set(), set()
+    for name, module in modules.items():
+        state = module.state
+        _require("an architecture", state.get("architecture", "skip"), "skip")
+        if "affine" not in name:
+            _require("an activation", state.get("activation", "lrelu"), "lrelu")
+        if "conv_clamp" in state:
+            clamps.add(_optional(state["conv_clamp"]))
+        if re.fullmatch(r"mapping\.fc\d+", name):
+            multipliers.add(float(state.get("bias_gain", LR_MULTIPLIER)))
+        if "use_noise" in state:
+            noises.add(bool(state["use_noise"]))
+        for leaf, value in {**state["_parameters"], **state["_buffers"]}.items():
+            if leaf == "resample_filter":
+                _check_filter(value)
+            elif value is not None:
+                if not isinstance(value, _Tensor):
+                    raise FormatError(f"holds something else than a tensor at {shown(name)}")
+                tensors[f"{name}.{leaf}"] = value
+    if max(len(clamps), len(multipliers), len(noises)) > 1:
+        raise FormatError("is a generator whose layers differ in their settings; ours cannot")
+    return _Found(
+        tensors,
+        clamp=clamps.pop() if clamps else None,
+        lr_multiplier=multipliers.pop() if multipliers else LR_MULTIPLIER,
+        use_noise=noises.pop() if noises else True,
+    )
+
+
+def _walk(root: _Module) -> Iterator[tuple[str, _Module]]:
+    """Every module below `root` with its dotted name; a file may well hold a circle."""
+    queue = [("", root)]
+    for count, (prefix, module) in enumerate(queue):
+        if count > 1000:
+            raise FormatError("holds more modules than a generator has")
+        yield prefix, module
+        for name, child in module.state["_modules"].items():
+            if isinstance(child, _Module):
+                queue.append((f"{prefix}.{name}".lstrip("."), child))
+
+
+def _check_filter(value: object) -> None:
+    taps = torch.tensor(FILTER, dtype=torch.float32) / sum(FILTER)
+    if (
+        not isinstance(value, _Tensor)
+        or value.size != (4, 4)
+        or not torch.allclose(value.read(), taps[:, None] * taps)
+    ):
+        raise FormatError(f"is a generator with another resampling filter; ours has {FILTER}")
+
+
+# ------------------------------------------------------------------------------ TensorFlow's
+
+_TF_LAYERS = {"Conv": "conv1", "Conv0_up": "conv0", "Conv1": "conv1", "ToRGB": "torgb"}
+_TF_LEAVES = {
+    "weight": "weight",
+    "bias": "bias",
+    "noise_strength": "noise_strength",
+    "mod_weight": "affine.weight",
+    "mod_bias": "affine.bias",
+}
+
+
+def _from_tensorflow(network: _Network) -> _Found:
+    settings = network.state["static_kwargs"]
+    parts = network.state.get("components", {})
+    if not isinstance(parts.get("synthesis"), _Network) or "mapping" not in parts:
+        raise FormatError("holds a network that is no generator of StyleGAN2")
+    synthesis = _variables(parts["synthesis"])
+    if any("StyleMod" in name or "ToRGB_lod" in name for name in synthesis):
+        raise FormatError("is a StyleGAN generator of before config E; only StyleGAN2 can be read")
+    _refuse_labels(settings.get("label_size"))
+    for what, key, expected in (
+        ("a number of colors of", "num_channels", 3),
+        ("an architecture", "architecture", "skip"),
+        ("an activation", "nonlinearity", "lrelu"),
+        ("a mapping activation", "mapping_nonlinearity", "lrelu"),
+        ("normalized latents", "normalize_latents", True),
+    ):
+        _require(what, settings.get(key, expected), expected)
+    kernel = settings.get("resample_kernel", FILTER)
+    _require("a resampling filter", kernel if kernel is None else list(kernel), FILTER)
+    tensors: dict[str, _Tensor | Tensor] = {}
+    for name, value in synthesis.items():
+        tensors[_tf_name(name)] = _tf_tensor(name, value)
+    for name, value in _variables(parts["mapping"]).items():
+        tensors[re.sub(r"Dense(\d+)/", r"mapping.fc\1.", name)] = _tf_tensor(name, value)
+    for name, value in _variables(network).items():
+        if name == "dlatent_avg":
+            tensors["mapping.w_avg"] = _tf_tensor(name, value)
+        elif name != "lod":  # of progressive growing
+            tensors[name] = _tf_tensor(name, value)
+    return _Found(
+        tensors,
+        clamp=_optional(settings.get("conv_clamp")),
+        lr_multiplier=float(settings.get("mapping_lrmul", LR_MULTIPLIER)),
+        use_noise=bool(settings.get("use_noise", True)),
+    )
+
+
+def _variables(network: _Network) -> dict[str, Any]:
+    return dict(network.state["variables"])
+
+
+def _tf_name(name: str) -> str:
+    """The PyTorch name of a synthesis variable; a name that says nothing stays, to be refused."""
+    if found := re.fullmatch(r"noise(\d{1,2})", name):
+        index = int(found[1])
+        layer = "conv0" if index % 2 else "conv1"
+        return f"synthesis.b{2 ** ((index + 5) // 2)}.{layer}.noise_const"
+    if name == "4x4/Const/const":
+        return "synthesis.b4.const"
+    size, layer, leaf = (*name.split("/"), "", "")[:3]
+    if layer not in _TF_LAYERS or leaf not in _TF_LEAVES:
+        return f"synthesis/{name}"
+    return f"synthesis.b{size.partition('x')[0]}.{_TF_LAYERS[layer]}.{_TF_LEAVES[leaf]}"
+
+
+def _tf_tensor(name: str, value: Any) -> Tensor:
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        raise FormatError(f"holds {shown(name)} in numbers that are not floating-point")
+    leaf = name.rpartition("/")[2]
+    if array.ndim == 4 and leaf == "weight":
+        array = array.transpose(3, 2, 0, 1)
+        if "Conv0_up" in name:
+            array = array[:, :, ::-1, ::-1]
+    elif array.ndim == 2 and leaf in ("weight", "mod_weight"):
+        array = array.T
+    elif leaf == "mod_bias":
+        array = array + 1
+    elif leaf == "const":
+        array = array[0]
+    elif re.fullmatch(r"noise\d+", leaf):
+        array = array[0, 0]
+    return torch.from_numpy(np.array(array, np.float32, order="C"))
+
+
+# -------------------------------------------------------------------------------- to our names
+
+
+def _translate(found: _Found) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    names = found.tensors
+    resolution = max((int(m[1]) for m in map(_SIZE.match, names) if m), default=0)
+    if resolution < 8 or resolution & (resolution - 1):
+        raise FormatError("holds no StyleGAN2 synthesis network")
+    layers = sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", name)) for name in names)
+    table = _table(resolution, layers)
+    if "mapping.w_avg" not in names:
+        del table["mapping.w_avg"]
+    optional = () if found.use_noise else ("noise_const", "noise_strength")
+    stored = {theirs: ours for theirs, ours in table.items() if not theirs.endswith(optional)}
+    check_names(
+        map(shown, names), stored, "its generator"
+    )  # before reading: few tensors, once each
+    state = {}
+    for theirs, ours in stored.items():
+        value = names[theirs]
+        state[ours] = value.read() if isinstance(value, _Tensor) else value
+    state["constant"] = state["constant"][None]
+    for theirs, ours in table.items():
+        if theirs.endswith("noise_const"):
+            size = int(theirs.split(".")[1][1:])
+            noise = state.get(ours, torch.zeros(size, size))
+            state[ours] = noise.reshape(1, 1, size, size)
+            state.setdefault(f"{ours}_strength", torch.zeros(()))
+    if found.lr_multiplier != LR_MULTIPLIER:
+        for name in state:
+            if name.startswith("mapping."):
+                state[name] = state[name] * (found.lr_multiplier / LR_MULTIPLIER)
+    config = {"resolution": resolution, "mapping_layers": layers, "clamp": found.clamp}
+    return config | _widths(state, resolution), state
+
+
+_SIZE = re.compile(r"synthesis\.b(\d{1,5})\.")
+_STYLED = ("weight", "bias", "affine.weight", "affine.bias", "noise_strength", "noise_const")
+
+
+def _table(resolution: int, layers: int) -> dict[str, str]:
+    """NVIDIA's PyTorch name to ours."""
+    modules = {"b4.conv1": "stem", "b4.torgb": "stem_rgb"}
+    for i, k in enumerate(range(3, resolution.bit_length())):
+        for theirs, ours in (("conv0", "up"), ("conv1", "conv"), ("torgb", "to_rgb")):
+            modules[f"b{2**k}.{theirs}"] = f"blocks.{i}.{ours}"
+    table = {"mapping.w_avg": "mean_w", "synthesis.b4.const": "constant"}
+    for theirs, ours in modules.items():
+        for leaf in _STYLED[:4] if theirs.endswith("torgb") else _STYLED:
+            table[f"synthesis.{theirs}.{leaf}"] = f"{ours}.{leaf.replace('_const', '')}"
+    for i in range(layers):
+        for leaf in ("weight", "bias"):
+            table[f"mapping.fc{i}.{leaf}"] = f"mapping.layers.{i}.{leaf}"
+    return table
+
+
+def _widths(state: Mapping[str, Tensor], resolution: int) -> dict[str, int]:
+    """`style_dim`, `channel_base` and `channel_max`, as the shapes of the tensors tell them."""
+    style_dim = int(state["stem.affine.weight"].shape[1])
+    for name, tensor in state.items():
+        if name.startswith("mapping.") and set(tensor.shape) != {style_dim}:
+            raise FormatError(
+                f"is a generator whose mapping network has a layer of {tuple(tensor.shape)}; "
+                f"ours keeps to the width of w, {style_dim}"
+            )
+    widths = {4: len(state["stem.weight"])}
+    for i, k in enumerate(range(3, resolution.bit_length())):
+        widths[2**k] = len(state[f"blocks.{i}.conv.weight"])
+    top, base = max(widths.values()), widths[resolution] * resolution
+    if any(width != min(base // size, top) for size, width in widths.items()):
+        raise FormatError(
+            f"is a generator with channels {list(widths.values())}; ours halve with every doubling"
+        )
+    return {"style_dim": style_dim, "channel_base": base, "channel_max": top}
+
+
+def _optional(number: Any) -> float | None:
+    return None if number is None else float(number)

@@ -1,0 +1,149 @@
+"""StyleGAN2 in the layout of rosinality's port, `{"g_ema": …, "latent_avg": …}` -> our names.
+
+The generator inside a published pSp file has the same names under `decoder.`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wplus.errors import FormatError
+from wplus.formats.pickles import read_torch
+from wplus.formats.strict import rename, tensors_of
+
+
+def config_of(state: Mapping[str, Tensor], prefix: str, what: str) -> dict[str, Any]:
+    """The arguments of our `StyleGAN2` for the tensors under `prefix`.
+
+    Raises:
+        FormatError: they are not of this generator, or of an unknown variant of it.
+    """
+    last = 0
+    while f"{prefix}convs.{2 * last}.conv.weight" in state:
+        last += 1
+    depth = 0
+    while f"{prefix}style.{depth + 1}.weight" in state:
+        depth += 1
+    if not last or not depth:
+        raise FormatError(
+            f"{what}: lacks {prefix}convs.* and {prefix}style.*; it holds no StyleGAN2 generator"
+        )
+    widths = {4: int(state[f"{prefix}conv1.conv.weight"].shape[1])}
+    for i in range(last):
+        weight = state[f"{prefix}convs.{2 * i}.conv.weight"]
+        if weight.ndim != 5:
+            raise FormatError(f"{what}: {prefix}convs.{2 * i}.conv.weight has a wrong shape")
+        widths[8 << i] = int(weight.shape[1])
+    channel_max = max(widths.values())
+    narrow = [size * width for size, width in widths.items() if width < channel_max]
+    resolution = 4 << last
+    channel_base = narrow[-1] if narrow else channel_max * resolution
+    if any(min(channel_base // size, channel_max) != width for size, width in widths.items()):
+        raise FormatError(f"{what}: a generator with channels {list(widths.values())} is unknown")
+    return {
+        "resolution": resolution,
+        "style_dim": int(state[f"{prefix}style.1.weight"].shape[0]),
+        "mapping_layers": depth,
+        "channel_base": channel_base,
+        "channel_max": channel_max,
+    }
+
+
+def table_of(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Their name (under `prefix`) to ours, for every tensor that carries something."""
+    table = {f"{prefix}input.input": "constant"}
+    for i in range(config["mapping_layers"]):
+        for leaf in ("weight", "bias"):
+            table[f"{prefix}style.{i + 1}.{leaf}"] = f"mapping.layers.{i}.{leaf}"
+
+    def modulated(theirs: str, ours: str) -> None:
+        table[f"{prefix}{theirs}.conv.weight"] = f"{ours}.weight"
+        table[f"{prefix}{theirs}.conv.modulation.weight"] = f"{ours}.affine.weight"
+        table[f"{prefix}{theirs}.conv.modulation.bias"] = f"{ours}.affine.bias"
+
+    def styled(theirs: str, ours: str, noise: int) -> None:
+        modulated(theirs, ours)
+        table[f"{prefix}{theirs}.noise.weight"] = f"{ours}.noise_strength"
+        table[f"{prefix}{theirs}.activate.bias"] = f"{ours}.bias"
+        table[f"{prefix}noises.noise_{noise}"] = f"{ours}.noise"
+
+    def to_rgb(theirs: str, ours: str) -> None:
+        modulated(theirs, ours)
+        table[f"{prefix}{theirs}.bias"] = f"{ours}.bias"
+
+    styled("conv1", "stem", 0)
+    to_rgb("to_rgb1", "stem_rgb")
+    for i in range(int(config["resolution"]).bit_length() - 3):
+        styled(f"convs.{2 * i}", f"blocks.{i}.up", 2 * i + 1)
+        styled(f"convs.{2 * i + 1}", f"blocks.{i}.conv", 2 * i + 2)
+        to_rgb(f"to_rgbs.{i}", f"blocks.{i}.to_rgb")
+    return table
+
+
+def translate(
+    state: Mapping[str, Tensor], prefix: str = "", what: str = "the file"
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and tensors (without `mean_w`) of our `StyleGAN2`.
+
+    Raises:
+        FormatError: a tensor is missing, unexpected, or a filter is not the usual one.
+    """
+    state = {name: value for name, value in state.items() if name.startswith(prefix)}
+    config = config_of(state, prefix, what)
+    for name in [name for name in state if name.endswith(".kernel")]:
+        _check_filter(state.pop(name), name, what)
+    table = table_of(config, prefix)
+    # Files from before noise was stored have no maps: any fixed ones serve, but always the same.
+    rng = torch.Generator().manual_seed(0)
+    for index in range(2 * int(config["resolution"]).bit_length() - 5):
+        size = 4 << ((index + 1) // 2)
+        name = f"{prefix}noises.noise_{index}"
+        if name not in state:
+            state[name] = torch.randn(1, 1, size, size, generator=rng)
+    ours = rename(state, table, what)
+    return config, {name: _reshaped(name, value) for name, value in ours.items()}
+
+
+def _check_filter(kernel: Tensor, name: str, what: str) -> None:
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    expected = taps[:, None] * taps / 16.0
+    if kernel.shape != expected.shape or not torch.allclose(kernel.float(), expected, atol=1e-5):
+        raise FormatError(f"{what}: {name} is not the filter [1, 3, 3, 1], the only one supported")
+
+
+def _reshaped(name: str, value: Tensor) -> Tensor:
+    """Their leading and trailing dimensions of size 1 are broadcasting; ours are not stored."""
+    if name.endswith("noise_strength"):
+        return value.reshape(())
+    if name.endswith("bias"):
+        return value.flatten()
+    return value[0] if value.ndim == 5 else value
+
+
+def read_content(content: object, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and state of our `StyleGAN2` from an unpickled file; `mean_w` if it has it.
+
+    Raises:
+        FormatError: it holds another network.
+    """
+    if not isinstance(content, Mapping) or "g_ema" not in content:
+        raise FormatError(f"{what}: has no entry 'g_ema'; it is not a StyleGAN2 of this layout")
+    config, state = translate(tensors_of(content["g_ema"], what), what=what)
+    mean = content.get("latent_avg")
+    if isinstance(mean, Tensor):
+        state["mean_w"] = mean.reshape(-1, config["style_dim"])[0].float()
+    return config, state
+
+
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The same from a `.pt` file.
+
+    Raises:
+        FormatError: the file is unsafe or damaged, or holds another network.
+    """
+    return read_content(read_torch(path), str(path))

@@ -1,0 +1,118 @@
+"""What every generator offers: z -> w, w+ -> image, the mean code, and where each style acts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wplus.errors import ConfigError
+
+Noise = Literal["fixed", "random", "none"]
+
+
+class Generator(nn.Module, ABC):
+    """A pretrained StyleGAN as pSp uses it: frozen, driven through W+.
+
+    Attributes:
+        resolution: side of the image in pixels.
+        style_dim: length of z, of w and of each style vector.
+        style_resolutions: for each of the `num_styles` style inputs, the resolution at which it
+            acts; not decreasing. Layer ranges named by meaning (coarse, medium, fine) resolve
+            through it, so they mean the same for generators with different numbers of styles.
+        mapping: (N, style_dim) z -> (N, style_dim) w.
+        mean_w: (style_dim,) buffer, w̄ = E[map(z)].
+    """
+
+    resolution: int
+    style_dim: int
+    style_resolutions: tuple[int, ...]
+    mapping: nn.Module
+    mean_w: Tensor
+
+    @property
+    def num_styles(self) -> int:
+        """L, the number of style vectors in a W+ code."""
+        return len(self.style_resolutions)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.mean_w.device
+
+    @abstractmethod
+    def synthesize(
+        self, codes: Tensor, noise: Noise = "fixed", rng: torch.Generator | None = None
+    ) -> Tensor:
+        """W+ codes to images.
+
+        Args:
+            codes: (N, L, style_dim), or (N, style_dim) for the same w at every layer.
+            noise: "fixed" uses the stored noise maps, so equal codes give equal images; "random"
+                draws new ones; "none" leaves noise out.
+            rng: source of random noise; torch's global one if None.
+
+        Returns:
+            (N, 3, resolution, resolution) float32, nominally in [-1, 1] (not clamped).
+
+        Raises:
+            ConfigError: the codes have another shape.
+        """
+
+    def forward(self, codes: Tensor, noise: Noise = "fixed") -> Tensor:
+        """The same as `synthesize`: what data parallelism, compilation and export call."""
+        return self.synthesize(codes, noise)
+
+    def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:
+        """Z to w, drawn towards the mean code: w̄ + ψ·(map(z) − w̄).
+
+        Args:
+            z: (N, style_dim), standard normal.
+            truncation: ψ; 1 leaves w as it is, 0 gives w̄ (StyleGAN, appendix B).
+
+        Returns:
+            (N, style_dim).
+        """
+        w: Tensor = self.mapping(z)
+        return w if truncation == 1.0 else self.mean_w + truncation * (w - self.mean_w)
+
+    def broadcast(self, codes: Tensor) -> Tensor:
+        """(N, style_dim) or (N, L, style_dim) -> (N, L, style_dim) of the styles' type."""
+        if codes.ndim == 2:
+            codes = codes[:, None].expand(-1, self.num_styles, -1)
+        expected = (self.num_styles, self.style_dim)
+        if codes.ndim != 3 or tuple(codes.shape[1:]) != expected:
+            raise ConfigError(
+                f"codes of shape {tuple(codes.shape)} do not fit this generator:"
+                f" it takes (N, {expected[0]}, {expected[1]})"
+            )
+        return codes.to(self.mean_w.dtype)
+
+    def needs_graph(self, codes: Tensor) -> bool:
+        """Whether autograd must see this pass; otherwise faster ways through it are open."""
+        return torch.is_grad_enabled() and (
+            codes.requires_grad or any(p.requires_grad for p in self.parameters())
+        )
+
+    @torch.no_grad()
+    def estimate_mean_w(self, num_samples: int = 100_000, seed: int = 0) -> Tensor:
+        """(style_dim,) mean of w over `num_samples` draws of z; used where a file has no mean."""
+        rng = torch.Generator().manual_seed(seed)
+        total = torch.zeros(self.style_dim, dtype=torch.float64)
+        left = num_samples
+        while left:
+            count = min(left, 4096)
+            z = torch.randn(count, self.style_dim, generator=rng)
+            w = self.mapping(z.to(self.mean_w))
+            total += w.double().sum(0).cpu()
+            left -= count
+        return (total / num_samples).to(self.mean_w)
+
+
+def draw_noise(shape: tuple[int, ...], like: Tensor, rng: torch.Generator | None) -> Tensor:
+    """Standard normal numbers on the device of `like`; the same for a seed on any device."""
+    if rng is None:
+        return torch.randn(shape, device=like.device, dtype=like.dtype)
+    return torch.randn(shape, generator=rng, device=rng.device).to(like)

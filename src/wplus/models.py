@@ -1,0 +1,91 @@
+"""`load`: a model by name or by file."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors.torch import load as load_tensors
+from torch import nn
+
+from wplus import checkpoints, weights
+from wplus.config import ModelConfig
+from wplus.errors import ConfigError, WeightsError
+from wplus.formats import foreign
+from wplus.psp import PSP
+
+DEFAULT = "mobilestylegan-ffhq"
+LICENSE = "non-commercial research (distilled from StyleGAN2-FFHQ)"
+
+
+def _mobilestylegan_ffhq() -> nn.Module:
+    name = "mobilestylegan-ffhq"
+    files = [
+        weights.path(f"{name}-{part}.{suffix}")
+        for suffix in ("xml", "bin")
+        for part in ("mapping", "synthesis")
+    ]
+    content, state = foreign.mobile_files(*files)
+    config = ModelConfig.parse({**content, "license": LICENSE})
+    # The mean of 100,000 w (seed 0) takes seconds to compute and 2 kB: it is in the package.
+    mean = resources.files("wplus").joinpath("weights", f"{name}-mean.safetensors")
+    state["generator.mean_w"] = load_tensors(mean.read_bytes())["mean_w"]
+    return checkpoints.assemble(config, state, name).eval().requires_grad_(False)
+
+
+NAMED: dict[str, Callable[[], nn.Module]] = {"mobilestylegan-ffhq": _mobilestylegan_ffhq}
+
+
+def load(
+    name_or_path: str | os.PathLike[str] = DEFAULT,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> PSP:
+    """A model, ready to use: in evaluation mode, frozen, on `device`.
+
+    Args:
+        name_or_path: a name of `NAMED` (fetched on first use), a model file of ours
+            (`.safetensors`), or a foreign one: a published pSp `.pt`, a StyleGAN2 `.pt` of
+            rosinality's layout, an NVIDIA StyleGAN2 or ADA `.pkl`, MobileStyleGAN's OpenVINO files.
+            A file of one network without a generator (ArcFace, CurricularFace, MoCo, LPIPS) gives
+            that network instead of a PSP.
+        device: "cpu", "cuda", "cuda:1", "mps", ….
+        dtype: of the parameters: float32, or bfloat16 for twice the speed on CPUs and GPUs that
+            have it. Codes and images stay float32.
+
+    Returns:
+        The model. To train its encoder: `model.encoder.train().requires_grad_(True)`.
+
+    Raises:
+        WeightsError: the name is unknown, or its files cannot be fetched.
+        FormatError: the file is missing, damaged, unsafe or unknown.
+        ConfigError: there is no such device.
+    """
+    device = _checked(device)
+    name = os.fspath(name_or_path)
+    if name in NAMED and not Path(name).exists():
+        network = NAMED[name]()
+    elif Path(name).suffix or Path(name).exists() or os.sep in name:
+        network = checkpoints.load(name)
+    else:
+        near = difflib.get_close_matches(name, NAMED, n=1) or sorted(NAMED)
+        raise WeightsError(
+            f"{name}: no model of this name and no such file; did you mean {near[0]}?"
+        )
+    # What the caller gets is a PSP for every file that has a generator, see the docstring.
+    return cast(PSP, network.to(device=device, dtype=dtype))
+
+
+def _checked(device: str | torch.device) -> torch.device:
+    try:
+        checked = torch.device(device)
+        torch.empty(1, device=checked)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {str(device)!r} cannot be used here: {reason}") from None
+    return checked

@@ -1,0 +1,120 @@
+"""pSp: an encoder, a mean code and a frozen generator ("Encoding in Style", section 3).
+
+pSp(x) = G(E(x) + w̄)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from wplus.config import ModelConfig
+from wplus.encoders import Encoder
+from wplus.errors import ConfigError
+from wplus.generators import Generator, Noise
+
+
+class PSP(nn.Module):
+    """The model.
+
+    Args:
+        encoder: E; None for a generator alone, which has everything but `encode`.
+        generator: G.
+        config: what the two are, for model files.
+
+    Attributes:
+        mean_codes: (L, style_dim) buffer, w̄ for every style.
+    """
+
+    def __init__(self, encoder: Encoder | None, generator: Generator, config: ModelConfig) -> None:
+        super().__init__()
+        if encoder is not None and (
+            encoder.num_styles != generator.num_styles or encoder.style_dim != generator.style_dim
+        ):
+            raise ConfigError(
+                f"the encoder makes codes of {encoder.num_styles}×{encoder.style_dim},"
+                f" the generator takes {generator.num_styles}×{generator.style_dim}"
+            )
+        self.encoder = encoder
+        self.generator = generator
+        self.config = config
+        self.mean_codes: Tensor
+        shape = (generator.num_styles, generator.style_dim)
+        self.register_buffer("mean_codes", generator.mean_w.expand(shape).clone())
+
+    @property
+    def num_styles(self) -> int:
+        """L, the number of style vectors in a code."""
+        return self.generator.num_styles
+
+    @property
+    def resolution(self) -> int:
+        """Side of the decoded image in pixels."""
+        return self.generator.resolution
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.mean_codes.device
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images to codes, the mean code included.
+
+        Args:
+            images: (N, C, 256, 256), C and side as the encoder has them; photographs in [-1, 1],
+                sketches in [0, 1], label maps one-hot.
+
+        Returns:
+            (N, L, style_dim) float32.
+
+        Raises:
+            ConfigError: the model has no encoder, or the images have another shape.
+        """
+        if self.encoder is None:
+            raise ConfigError("this model has no encoder; start from mean_codes and refine instead")
+        parameter = next(self.encoder.parameters())
+        offsets: Tensor = self.encoder(images.to(parameter)).float()
+        return offsets + self.mean_codes.float() if self.config.start_from_mean else offsets
+
+    def decode(
+        self, codes: Tensor, noise: Noise = "fixed", rng: torch.Generator | None = None
+    ) -> Tensor:
+        """Codes to images.
+
+        Args:
+            codes: (N, L, style_dim), or (N, style_dim) for one w at every layer.
+            noise: "fixed" (stored maps; equal codes give equal images), "random" or "none".
+            rng: source of random noise.
+
+        Returns:
+            (N, 3, resolution, resolution) float32, nominally in [-1, 1].
+
+        Raises:
+            ConfigError: the codes do not fit the generator.
+        """
+        return self.generator.synthesize(codes.to(self.device), noise, rng)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images to (reconstructions, codes): `decode` of `encode`."""
+        codes = self.encode(images)
+        return self.decode(codes), codes
+
+    def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:
+        """(N, style_dim) standard normal z -> (N, style_dim) w, drawn to the mean by ψ."""
+        return self.generator.map(z.to(self.generator.mean_w), truncation)
+
+    @torch.no_grad()
+    def sample(self, count: int, truncation: float = 1.0, seed: int | None = None) -> Tensor:
+        """Codes of random images.
+
+        Args:
+            count: how many.
+            truncation: ψ; 0.7 trades variety for quality.
+            seed: the same seed gives the same codes, on any device; None draws fresh ones.
+
+        Returns:
+            (count, L, style_dim).
+        """
+        rng = None if seed is None else torch.Generator().manual_seed(seed)
+        z = torch.randn(count, self.generator.style_dim, generator=rng)
+        return self.generator.broadcast(self.map(z, truncation)).clone()

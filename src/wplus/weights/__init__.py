@@ -1,0 +1,22 @@
+"""Pretrained files: one table of what can be fetched, a checked cache, and the way from one to it.
+
+path = wplus.weights.path("scrfd-500m.onnx")      # fetched on first use, verified
+"""
+
+from wplus.weights.cache import CACHE_VARIABLE, Status, cache_folder, cached, verify
+from wplus.weights.fetching import fetch, path
+from wplus.weights.table import ASSETS, Archive, Asset, find
+
+__all__ = [
+    "ASSETS",
+    "CACHE_VARIABLE",
+    "Archive",
+    "Asset",
+    "Status",
+    "cache_folder",
+    "cached",
+    "fetch",
+    "find",
+    "path",
+    "verify",
+]
