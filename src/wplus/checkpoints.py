@@ -24,6 +24,7 @@ from wplus.encoders import Encoder
 from wplus.errors import ConfigError, FormatError
 from wplus.files import atomic
 from wplus.formats import foreign
+from wplus.formats.opening import line
 from wplus.formats.strict import load_strict
 from wplus.generators import Generator
 from wplus.psp import PSP
@@ -63,20 +64,24 @@ def _read_ours(path: Path) -> tuple[ModelConfig | Part, dict[str, Tensor]]:
             metadata = file.metadata() or {}
         state = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise FormatError(f"{path}: not a safetensors file, or damaged ({error})") from None
+        raise FormatError(f"{path}: not a safetensors file, or damaged ({line(error)})") from None
     if KEY not in metadata:
         raise FormatError(f"{path}: a safetensors file, but not a model of wplus (no metadata)")
     try:
-        content: dict[str, Any] = json.loads(metadata[KEY])
+        content = json.loads(metadata[KEY])
+        if not isinstance(content, dict):
+            raise ConfigError("its configuration is not a table")
         if content.get("version") != VERSION:
             raise ConfigError(
-                f"is of version {content.get('version')}; this wplus reads version {VERSION}"
+                f"is of version {content.get('version')!r}; this wplus reads version {VERSION}"
             )
         if "network" in content:
             return Part.parse(content["network"], "network"), state
         return ModelConfig.parse(content.get("model")), state
-    except (ValueError, TypeError, AttributeError) as error:
+    except ConfigError as error:
         raise FormatError(f"{path}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: its configuration is damaged ({line(error)})") from None
 
 
 def load(path: str | os.PathLike[str]) -> nn.Module:
@@ -132,6 +137,26 @@ def assemble(config: ModelConfig | Part, state: dict[str, Tensor], what: str) ->
     if no_codes:
         model.mean_codes = generator.mean_w.expand(shape).clone()
     return model
+
+
+def convert(source: Path, destination: Path) -> str:
+    """Read a model file of any kind and write it as ours; the tensors are checked by building it.
+
+    Returns:
+        One line that says what it is.
+
+    Raises:
+        FormatError: the source is missing, damaged, unsafe or unknown, or the destination's name
+            does not end in `.safetensors`.
+    """
+    config, _ = read(source)
+    network = load(source)
+    save(network, destination, config if isinstance(config, Part) else None)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    if isinstance(config, Part):
+        return f"{config.kind}, {count / 1e6:.1f} M parameters"
+    encoder = config.encoder.kind if config.encoder else "no encoder"
+    return f"{encoder}, {config.generator.kind}, {count / 1e6:.1f} M parameters"
 
 
 def save(network: nn.Module, path: str | os.PathLike[str], part: Part | None = None) -> None:

@@ -19,6 +19,9 @@ class Part:
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", _tuples(self.options))
+
     @classmethod
     def parse(cls, content: object, what: str) -> Part:
         """From the JSON form. Raises ConfigError if it has another."""
@@ -27,7 +30,7 @@ class Part:
         kind, options = content.get("kind"), content.get("options", {})
         if not isinstance(kind, str) or not isinstance(options, Mapping):
             raise ConfigError(f"{what} must have a name as 'kind' and a table as 'options'")
-        return cls(kind, _tuples(options))
+        return cls(kind, options)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class ModelConfig:
     license: str = ""
 
     def __post_init__(self) -> None:
+        for name, kind in (("task", str), ("source", str), ("start_from_mean", bool),
+                           ("license", str)):  # fmt: skip
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"{name} must be {kind.__name__}, not {getattr(self, name)!r}")
         if self.source not in SOURCES:
             raise ConfigError(f"source {self.source!r} is none of: {', '.join(SOURCES)}")
 
@@ -72,7 +79,7 @@ class ModelConfig:
         unknown = sorted(set(content) - known)
         if unknown or "generator" not in content:
             raise ConfigError(
-                f"unknown settings {', '.join(unknown)} in a model's configuration"
+                f"unknown settings {', '.join(map(repr, unknown))} in a model's configuration"
                 if unknown
                 else "a model's configuration names no generator"
             )

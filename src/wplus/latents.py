@@ -29,7 +29,7 @@ def layers_of(spec: str, style_resolutions: Sequence[int]) -> list[int]:
         Sorted indices.
 
     Raises:
-        ConfigError: an unknown name, or an index out of range.
+        ConfigError: an unknown name, an index out of range, or a resolution that has no style.
     """
     count = len(style_resolutions)
     chosen: set[int] = set()
@@ -41,7 +41,10 @@ def layers_of(spec: str, style_resolutions: Sequence[int]) -> list[int]:
             chosen.update(i for i, size in enumerate(style_resolutions) if low <= size <= high)
         elif word.endswith("px"):
             low, high = _range(word.removesuffix("px"), spec)
-            chosen.update(i for i, size in enumerate(style_resolutions) if low <= size <= high)
+            found = [i for i, size in enumerate(style_resolutions) if low <= size <= high]
+            if not found:
+                raise ConfigError(f"layers {word!r}: no style of this generator acts there")
+            chosen.update(found)
         else:
             low, high = _range(word, spec)
             if not 0 <= low <= high < count:
@@ -109,10 +112,15 @@ def interpolate(first: Tensor, last: Tensor, steps: int) -> Tensor:
         (steps, L, style_dim).
 
     Raises:
-        ConfigError: fewer than 2 steps.
+        ConfigError: fewer than 2 steps, or the shapes do not fit.
     """
     if steps < 2:
         raise ConfigError(f"an interpolation needs at least 2 steps, not {steps}")
+    if first.ndim != 2 or first.shape != last.shape:
+        raise ConfigError(
+            f"cannot interpolate from {tuple(first.shape)} to {tuple(last.shape)}:"
+            " both must be one code, (L, style_dim)"
+        )
     t = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None, None]
     return torch.lerp(first[None], last[None], t)
 
@@ -132,8 +140,9 @@ def move(
         (N, L, style_dim).
 
     Raises:
-        ConfigError: a layer does not exist.
+        ConfigError: a layer does not exist, or the shapes do not fit.
     """
+    _check_fit(direction, codes, "a direction")
     every = range(codes.shape[1]) if layers is None else layers
     return codes + _per_layer(codes, every, amount) * direction.to(codes)
 
@@ -145,5 +154,14 @@ def truncate(codes: Tensor, mean: Tensor, psi: float) -> Tensor:
         codes: (N, L, style_dim).
         mean: (style_dim,) or (L, style_dim).
         psi: 1 leaves the codes, 0 gives the mean.
+
+    Raises:
+        ConfigError: the shapes do not fit.
     """
-    return torch.lerp(mean.expand_as(codes), codes, psi)
+    _check_fit(mean, codes, "a mean")
+    return torch.lerp(mean.to(codes).expand_as(codes), codes, psi)
+
+
+def _check_fit(part: Tensor, codes: Tensor, what: str) -> None:
+    if codes.ndim != 3 or part.shape not in (codes.shape[1:], codes.shape[2:]):
+        raise ConfigError(f"{what} of {tuple(part.shape)} fits no codes of {tuple(codes.shape)}")

@@ -11,6 +11,7 @@ from torch import nn
 from wplus.config import Part
 from wplus.encoders import CompactEncoder, NaiveWPlusEncoder, PyramidEncoder, SingleWEncoder
 from wplus.errors import ConfigError
+from wplus.formats.opening import line
 from wplus.generators import MobileStyleGAN, StyleGAN2
 from wplus.losses.facenets import ArcFace
 from wplus.losses.perceptual import LPIPS
@@ -59,5 +60,5 @@ def build(part: Part) -> nn.Module:
         raise ConfigError(f"network {part.kind!r} is none of: {', '.join(sorted(NETWORKS))}")
     try:
         return builder(**part.options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"network {part.kind!r}: {error}") from None
+    except Exception as error:  # options of a file's choosing can fail anywhere in a constructor
+        raise ConfigError(f"network {part.kind!r}: {line(error)}") from None

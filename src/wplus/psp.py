@@ -100,8 +100,8 @@ class PSP(nn.Module):
         return self.decode(codes), codes
 
     def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """(N, style_dim) standard normal z -> (N, style_dim) w, drawn to the mean by ψ."""
-        return self.generator.map(z.to(self.generator.mean_w), truncation)
+        """(N, style_dim) standard normal z -> (N, style_dim) w float32, drawn to the mean by ψ."""
+        return self.generator.map(z.to(self.generator.mean_w), truncation).float()
 
     @torch.no_grad()
     def sample(self, count: int, truncation: float = 1.0, seed: int | None = None) -> Tensor:
@@ -113,8 +113,8 @@ class PSP(nn.Module):
             seed: the same seed gives the same codes, on any device; None draws fresh ones.
 
         Returns:
-            (count, L, style_dim).
+            (count, L, style_dim) float32.
         """
         rng = None if seed is None else torch.Generator().manual_seed(seed)
         z = torch.randn(count, self.generator.style_dim, generator=rng)
-        return self.generator.broadcast(self.map(z, truncation)).clone()
+        return self.map(z, truncation)[:, None].repeat(1, self.num_styles, 1)

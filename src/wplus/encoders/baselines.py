@@ -72,4 +72,4 @@ class NaiveWPlusEncoder(Encoder):
         x = self.trunk(images.contiguous(memory_format=torch.channels_last))
         x = self.hidden(self.pool(self.norm(x)).flatten(1))
         codes: Tensor = self.linear(x)
-        return codes.unflatten(1, (self.num_styles, self.style_dim))
+        return codes.view(-1, self.num_styles, self.style_dim)

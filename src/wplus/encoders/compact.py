@@ -87,8 +87,11 @@ class CompactEncoder(Encoder):
         self.trunk = MobileFaceTrunk(input_channels, stem, stages)
         fine, medium, coarse = self.trunk.channels
         self.level_of = [_level(resolution) for resolution in style_resolutions]
-        self.laterals = nn.ModuleList(nn.Conv2d(c, width, 1) for c in (coarse, medium, fine))
-        self.reduces = nn.ModuleList(Reduce(width, input_size // 16 * 2**i) for i in range(3))
+        levels = max(self.level_of) + 1  # what nothing reads would have no gradient
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(c, width, 1) for c in (coarse, medium, fine)[:levels]
+        )
+        self.reduces = nn.ModuleList(Reduce(width, input_size // 16 * 2**i) for i in range(levels))
         self.styles = nn.ModuleList(StyleHead(width, narrow, style_dim) for _ in style_resolutions)
 
     def forward(self, images: Tensor) -> Tensor:

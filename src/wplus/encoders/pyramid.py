@@ -24,7 +24,7 @@ class Map2Style(nn.Module):
 
     def __init__(self, in_channels: int, style_dim: int, size: int) -> None:
         super().__init__()
-        steps = size.bit_length() - 1
+        steps = (size - 1).bit_length()  # each halves the map and rounds up
         widths = [in_channels] + [style_dim] * steps
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)
@@ -65,7 +65,7 @@ class PyramidEncoder(Encoder):
         self.num_styles, self.style_dim = num_styles, style_dim
         self.input_channels, self.input_size = input_channels, input_size
         self.trunk = IRSETrunk(input_channels, stages)
-        if len(stages) < 3 or input_size % self.trunk.stride:
+        if len(stages) < 3 or input_size < 1 or input_size % self.trunk.stride:
             raise ConfigError(
                 f"the pyramid needs three stages and a size that divides by {self.trunk.stride}"
             )

@@ -71,6 +71,8 @@ class CropGeometry:
         if min(*self.picture_size, self.output_size) < 1:
             raise FaceError(f"a crop of {self.picture_size} to {self.output_size} has no pixels")
         down, across = corners[1] - corners[0], corners[3] - corners[0]
+        if not np.allclose(corners[2], corners[0] + down + across, atol=1e-3):
+            raise FaceError(f"the corners of a crop are not those of a square: {self.quad}")
         area = abs(float(down[0] * across[1] - down[1] * across[0]))
         if area < MIN_CROP_SIDE**2 or min(math.hypot(*down), math.hypot(*across)) < MIN_CROP_SIDE:
             raise FaceError(
@@ -95,7 +97,7 @@ class CropGeometry:
             FaceError: a factor that leaves no area.
         """
         center = np.asarray(self.center)
-        return replace(self, quad=_quad(center + factor * (np.asarray(self.quad) - center)))
+        return replace(self, quad=_points(center + factor * (np.asarray(self.quad) - center)))
 
     def to_picture(self, points: ArrayLike) -> NDArray[np.float64]:
         """Points (..., 2) of the crop, in its pixels, as coordinates of the picture."""
@@ -103,6 +105,14 @@ class CropGeometry:
         share = (np.asarray(points, np.float64) + 0.5) / self.output_size
         edges = np.stack([beside - corner, below - corner])
         placed: NDArray[np.float64] = corner + share @ edges - 0.5
+        return placed
+
+    def from_picture(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points (..., 2) of the picture in pixels of the crop: `to_picture` undone."""
+        corner, below, _, beside = np.asarray(self.quad, np.float64) + 0.5
+        edges = np.stack([beside - corner, below - corner])
+        share = (np.asarray(points, np.float64) + 0.5 - corner) @ np.linalg.inv(edges)
+        placed: NDArray[np.float64] = share * self.output_size - 0.5
         return placed
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,7 +134,7 @@ class CropGeometry:
             raise FaceError(f"a crop has quad, picture_size and output_size, not {sorted(values)}")
         try:
             width, height = (int(value) for value in values["picture_size"])
-            quad = _quad(np.asarray(values["quad"], np.float64))
+            quad = _points(np.asarray(values["quad"], np.float64))
             return cls(quad, (width, height), int(values["output_size"]))
         except (TypeError, ValueError) as error:
             if isinstance(error, FaceError):
@@ -186,23 +196,27 @@ def _oriented_square(
 ) -> Quad:
     eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
     eye_to_eye, eye_to_mouth = right_eye - left_eye, mouth - eyes
-    axis = eye_to_eye - rule.lean * _quarter_turn(eye_to_mouth)
+    axis = eye_to_eye - rule.lean * quarter_turn(eye_to_mouth)
     length = math.hypot(*axis)
     if not length > 0:  # also catches NaN
         raise FaceError("the points of this face do not tell which way is up")
     half = max(rule.eyes * math.hypot(*eye_to_eye), rule.mouth * math.hypot(*eye_to_mouth))
-    x = axis * (half / length)
-    y = _quarter_turn(x)
-    center = eyes + rule.drop * eye_to_mouth
-    return _quad(np.stack([center - x - y, center - x + y, center + x + y, center + x - y]))
+    return square(eyes + rule.drop * eye_to_mouth, axis * (half / length))
 
 
-def _quarter_turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+def square(center: ArrayLike, axis: ArrayLike) -> Quad:
+    """The square around `center` (2,) whose right edge has its middle at `center + axis`."""
+    c, x = np.asarray(center, np.float64), np.asarray(axis, np.float64)
+    y = quarter_turn(x)
+    return _points(np.stack([c - x - y, c - x + y, c + x + y, c + x - y]))
+
+
+def quarter_turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """Right becomes down: (x, y) -> (-y, x) in coordinates whose y points down."""
     return np.stack([-vector[1], vector[0]])
 
 
-def _quad(corners: NDArray[np.float64]) -> Quad:
+def _points(corners: NDArray[np.float64]) -> Quad:
     if corners.shape != (4, 2):
         raise FaceError(f"a crop has four corners (4, 2), not {corners.shape}")
     a, b, c, d = ((float(x), float(y)) for x, y in corners)

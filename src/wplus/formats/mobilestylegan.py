@@ -17,8 +17,10 @@ from torch import Tensor
 
 from wplus.errors import FormatError
 from wplus.formats import openvino
+from wplus.formats.opening import line
 
 Array = NDArray[np.generic]
+STEPS = 4  # from a modulation's weight to the multiplication that it ends in
 
 
 def read_mapping(xml: Path, weights: Path | None = None) -> dict[str, Tensor]:
@@ -54,6 +56,14 @@ def read_synthesis(
         FormatError: the graph is another one; the first thing missing is named.
     """
     graph = openvino.read(xml, weights)
+    try:
+        return _synthesis(graph)
+    except (ValueError, RuntimeError, IndexError) as error:
+        reason = line(error)
+        raise FormatError(f"{xml}: not a MobileStyleGAN synthesis network ({reason})") from None
+
+
+def _synthesis(graph: openvino.Graph) -> tuple[dict[str, Any], dict[str, Tensor]]:
     named = graph.named()
     convolutions = [
         value
@@ -64,11 +74,13 @@ def read_synthesis(
     scales = _modulation_scales(graph)
     count = sum(name.endswith(".up.modulation.weight") for name in named)
     if not count or len(convolutions) != 2 * count + 2 or len(noises) != 2 * count + 1:
-        raise FormatError(f"{xml}: not a MobileStyleGAN synthesis network")
+        raise FormatError(
+            f"{count} blocks, {len(convolutions)} convolutions and {len(noises)} noise maps"
+        )
 
     def take(name: str) -> Array:
         if name not in named:
-            raise FormatError(f"{xml}: not a MobileStyleGAN synthesis network ({name} is missing)")
+            raise FormatError(f"{name} is missing")
         return named[name]
 
     def affine(ours: str, theirs: str) -> None:
@@ -126,16 +138,18 @@ def _modulation_scales(graph: openvino.Graph) -> dict[str, float]:
     for layer in graph.of_kind("Const"):
         if not layer.name.endswith("modulation.weight"):
             continue
-        # weight -> MatMul -> Add -> Reshape -> Multiply by a scalar (not for `up`)
+        # weight -> MatMul -> Add -> Reshape -> Multiply by a scalar (`up`: by the activations)
         step = layer
-        while step.kind != "Multiply":
+        for _ in range(STEPS):
             followers = [u for u in users.get(step.id, []) if u.kind not in ("ShapeOf", "Gather")]
-            if not followers:
-                raise FormatError(f"{layer.name}: leads to no multiplication")
-            step = followers[0]
+            step = followers[0] if followers else step
+            if step.kind == "Multiply":
+                break
+        else:
+            raise FormatError(f"{layer.name} leads to no multiplication")
         factor = graph.constant_input(step)
         if factor is not None and factor.size == 1:
-            scales[layer.name] = float(factor.reshape(()))  # type: ignore[arg-type]
+            scales[layer.name] = float(factor.reshape(()))
     return scales
 
 

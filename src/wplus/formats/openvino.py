@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def read(xml: Path, weights: Path | None = None) -> Graph:
     try:
         root = ET.parse(xml).getroot()
         blob = weights.read_bytes()
-    except ET.ParseError as error:
+    except (ET.ParseError, ValueError, LookupError) as error:  # the latter: odd encodings
         raise FormatError(f"{xml}: not valid XML ({error})") from None
     except OSError as error:
         where = error.filename or xml
@@ -95,5 +96,6 @@ def _constant(element: ET.Element, blob: bytes) -> NDArray[np.generic]:
     offset, size = int(data.attrib["offset"]), int(data.attrib["size"])
     if offset < 0 or size < 0 or offset + size > len(blob):
         raise ValueError(f"constant {element.attrib['name']} lies outside of the weights")
-    values = np.frombuffer(blob, dtype, size // dtype.itemsize, offset)
-    return values.reshape(shape)
+    if size != math.prod(shape) * dtype.itemsize or any(n < 0 for n in shape):
+        raise ValueError(f"constant {element.attrib['name']} has {size} bytes for {shape}")
+    return np.frombuffer(blob, dtype, math.prod(shape), offset).reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,14 @@ ENCODERS = {
     "BackboneEncoderUsingLastLayerIntoWPlus": "naive_wplus",
 }
 
-# `dataset_type` in the options says what the encoder reads.
-SOURCES = {
-    "ffhq_encode": "photo",
-    "ffhq_frontalize": "photo",
-    "celebs_sketch_to_face": "sketch",
-    "celebs_seg_to_face": "labels",
-    "celebs_super_resolution": "low_resolution",
-    "toonify": "photo",
-}
-TASKS = {
-    "ffhq_encode": "inversion",
-    "ffhq_frontalize": "frontalization",
-    "celebs_sketch_to_face": "sketch",
-    "celebs_seg_to_face": "labels",
-    "celebs_super_resolution": "super_resolution",
-    "toonify": "toonify",
+# `dataset_type` in the options says what the encoder does and what it reads: (task, source).
+DATASETS = {
+    "ffhq_encode": ("inversion", "photo"),
+    "ffhq_frontalize": ("frontalization", "photo"),
+    "celebs_sketch_to_face": ("sketch", "sketch"),
+    "celebs_seg_to_face": ("labels", "labels"),
+    "celebs_super_resolution": ("super_resolution", "low_resolution"),
+    "toonify": ("toonify", "photo"),
 }
 
 
@@ -65,8 +58,7 @@ def translate(content: object, what: str) -> tuple[dict[str, Any], dict[str, Ten
     if not isinstance(content, Mapping) or not is_psp(content):
         raise FormatError(f"{what}: has no 'state_dict' with an encoder; it is no pSp checkpoint")
     state = tensors_of(content["state_dict"], what)
-    options = content.get("opts", {})
-    options = dict(options) if isinstance(options, Mapping) else dict(vars(options))
+    options = _options(content.get("opts"), what)
     strangers = [name for name in state if not name.startswith(("encoder.", "decoder."))]
     if strangers:
         raise FormatError(f"{what}: unexpected tensor {strangers[0]} ({len(strangers)} in all)")
@@ -93,18 +85,31 @@ def translate(content: object, what: str) -> tuple[dict[str, Any], dict[str, Ten
         tensors["generator.mean_w"] = mean[0].clone()
 
     dataset = str(options.get("dataset_type", ""))
+    task, source = DATASETS.get(dataset) or _guess(encoder["input_channels"])
     config = {
         "encoder": {"kind": kind, "options": encoder},
         "generator": {"kind": "stylegan2", "options": generator},
-        "task": TASKS.get(dataset, "inversion"),
-        "source": SOURCES.get(dataset, _source_of(encoder["input_channels"])),
+        "task": task,
+        "source": source,
         "start_from_mean": bool(options.get("start_from_latent_avg", True)),
     }
     return config, tensors
 
 
-def _source_of(channels: int) -> str:
-    return {1: "sketch", 3: "photo"}.get(channels, "labels")
+def _options(options: object, what: str) -> dict[str, Any]:
+    """The options as a table; the training code saved them as one, users as a namespace too."""
+    if options is None:
+        return {}
+    if isinstance(options, Mapping):
+        return dict(options)
+    if isinstance(options, Namespace):
+        return dict(vars(options))
+    raise FormatError(f"{what}: its 'opts' are a {type(options).__name__}, not a table")
+
+
+def _guess(channels: int) -> tuple[str, str]:
+    """Task and source of an encoder that was trained on somebody's own data."""
+    return {1: ("sketch", "sketch"), 3: ("inversion", "photo")}.get(channels, ("labels", "labels"))
 
 
 def _encoder(

@@ -16,6 +16,8 @@ from wplus.errors import FormatError
 from wplus.formats.pickles import read_torch
 from wplus.formats.strict import rename, tensors_of
 
+LARGEST = 10  # doublings of 4²; the published generators have 8
+
 
 def config_of(state: Mapping[str, Tensor], prefix: str, what: str) -> dict[str, Any]:
     """The arguments of our `StyleGAN2` for the tensors under `prefix`.
@@ -33,12 +35,11 @@ def config_of(state: Mapping[str, Tensor], prefix: str, what: str) -> dict[str, 
         raise FormatError(
             f"{what}: lacks {prefix}convs.* and {prefix}style.*; it holds no StyleGAN2 generator"
         )
-    widths = {4: int(state[f"{prefix}conv1.conv.weight"].shape[1])}
+    widths = {4: _size(state, f"{prefix}conv1.conv.weight", 1, 5, what)}
     for i in range(last):
-        weight = state[f"{prefix}convs.{2 * i}.conv.weight"]
-        if weight.ndim != 5:
-            raise FormatError(f"{what}: {prefix}convs.{2 * i}.conv.weight has a wrong shape")
-        widths[8 << i] = int(weight.shape[1])
+        widths[8 << i] = _size(state, f"{prefix}convs.{2 * i}.conv.weight", 1, 5, what)
+    if last > LARGEST:
+        raise FormatError(f"{what}: a generator of {last + 1} resolutions is unknown")
     channel_max = max(widths.values())
     narrow = [size * width for size, width in widths.items() if width < channel_max]
     resolution = 4 << last
@@ -47,11 +48,18 @@ def config_of(state: Mapping[str, Tensor], prefix: str, what: str) -> dict[str, 
         raise FormatError(f"{what}: a generator with channels {list(widths.values())} is unknown")
     return {
         "resolution": resolution,
-        "style_dim": int(state[f"{prefix}style.1.weight"].shape[0]),
+        "style_dim": _size(state, f"{prefix}style.1.weight", 0, 2, what),
         "mapping_layers": depth,
         "channel_base": channel_base,
         "channel_max": channel_max,
     }
+
+
+def _size(state: Mapping[str, Tensor], name: str, axis: int, ndim: int, what: str) -> int:
+    value = state.get(name)
+    if value is None or value.ndim != ndim or 0 in value.shape:
+        raise FormatError(f"{what}: {name} {'is missing' if value is None else 'is misshapen'}")
+    return int(value.shape[axis])
 
 
 def table_of(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -98,13 +106,13 @@ def translate(
     for name in [name for name in state if name.endswith(".kernel")]:
         _check_filter(state.pop(name), name, what)
     table = table_of(config, prefix)
-    # Files from before noise was stored have no maps: any fixed ones serve, but always the same.
-    rng = torch.Generator().manual_seed(0)
-    for index in range(2 * int(config["resolution"]).bit_length() - 5):
-        size = 4 << ((index + 1) // 2)
-        name = f"{prefix}noises.noise_{index}"
-        if name not in state:
-            state[name] = torch.randn(1, 1, size, size, generator=rng)
+    if not any(name.startswith(f"{prefix}noises.") for name in state):
+        # From before noise was stored: any fixed maps serve, but always the same.
+        rng = torch.Generator().manual_seed(0)
+        for index in range(2 * int(config["resolution"]).bit_length() - 5):
+            size = 4 << ((index + 1) // 2)
+            noise = torch.randn(1, 1, size, size, generator=rng)
+            state[f"{prefix}noises.noise_{index}"] = noise
     ours = rename(state, table, what)
     return config, {name: _reshaped(name, value) for name, value in ours.items()}
 
@@ -118,11 +126,11 @@ def _check_filter(kernel: Tensor, name: str, what: str) -> None:
 
 def _reshaped(name: str, value: Tensor) -> Tensor:
     """Their leading and trailing dimensions of size 1 are broadcasting; ours are not stored."""
-    if name.endswith("noise_strength"):
+    if name.endswith("noise_strength") and value.numel() == 1:
         return value.reshape(())
     if name.endswith("bias"):
         return value.flatten()
-    return value[0] if value.ndim == 5 else value
+    return value[0] if value.ndim == 5 and len(value) == 1 else value
 
 
 def read_content(content: object, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -136,7 +144,12 @@ def read_content(content: object, what: str) -> tuple[dict[str, Any], dict[str, 
     config, state = translate(tensors_of(content["g_ema"], what), what=what)
     mean = content.get("latent_avg")
     if isinstance(mean, Tensor):
-        state["mean_w"] = mean.reshape(-1, config["style_dim"])[0].float()
+        style_dim = int(config["style_dim"])
+        if mean.numel() == 0 or mean.shape[-1:] != (style_dim,):
+            raise FormatError(
+                f"{what}: latent_avg of shape {tuple(mean.shape)} is no mean of {style_dim} numbers"
+            )
+        state["mean_w"] = mean.reshape(-1, style_dim)[0].float()
     return config, state
 
 

@@ -89,7 +89,8 @@ def load_strict(
         assign: take the tensors themselves, without a copy and with their dtype.
 
     Raises:
-        FormatError: a tensor is missing, unexpected or of another shape.
+        FormatError: a tensor is missing, unexpected, of another shape, or whole numbers where the
+            network has fractions.
     """
     expected = module.state_dict()
     check_names(state, expected, what)
@@ -100,6 +101,14 @@ def load_strict(
     ]
     if wrong:
         raise FormatError(f"{what}: has tensors of the wrong shape: {_some(wrong)}")
+    wrong = [
+        f"{name} {state[name].dtype} for {tensor.dtype}"
+        for name, tensor in expected.items()
+        if state[name].is_floating_point() != tensor.is_floating_point()
+        or state[name].is_complex() != tensor.is_complex()
+    ]
+    if wrong:
+        raise FormatError(f"{what}: has tensors of the wrong type: {_some(wrong)}")
     module.load_state_dict(dict(state), strict=True, assign=assign)
 
 

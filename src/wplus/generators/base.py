@@ -74,7 +74,12 @@ class Generator(nn.Module, ABC):
 
         Returns:
             (N, style_dim).
+
+        Raises:
+            ConfigError: z has another shape.
         """
+        if z.ndim != 2 or z.shape[1] != self.style_dim:
+            raise ConfigError(f"z must be (N, {self.style_dim}), not {tuple(z.shape)}")
         w: Tensor = self.mapping(z)
         return w if truncation == 1.0 else self.mean_w + truncation * (w - self.mean_w)
 
@@ -90,11 +95,41 @@ class Generator(nn.Module, ABC):
             )
         return codes.to(self.mean_w.dtype)
 
-    def needs_graph(self, codes: Tensor) -> bool:
-        """Whether autograd must see this pass; otherwise faster ways through it are open."""
-        return torch.is_grad_enabled() and (
-            codes.requires_grad or any(p.requires_grad for p in self.parameters())
-        )
+    def noise_maps(
+        self, count: int, noise: Noise, rng: torch.Generator | None
+    ) -> list[Tensor | None]:
+        """The noise maps of all layers in order, for a batch of `count`.
+
+        Random ones are standard normal, and drawn sample after sample, not layer after layer: a
+        batch gets what its samples get one at a time, so that an image depends on the seed of
+        `rng` and not on the device or on the way through the generator.
+
+        Returns:
+            For each layer (1 or count, 1, R, R), or None for no noise.
+
+        Raises:
+            ConfigError: there is no such kind of noise.
+        """
+        stored = [map_ for name, map_ in self.named_buffers() if name.endswith(".noise")]
+        if noise == "fixed":
+            return list(stored)
+        if noise == "none":
+            return [None] * len(stored)
+        if noise != "random":
+            raise ConfigError(f"noise {noise!r} is none of: fixed, random, none")
+        samples = [[self.draw_noise(map_, rng) for map_ in stored] for _ in range(count)]
+        return [torch.cat(maps) for maps in zip(*samples)]
+
+    def draw_noise(self, stored: Tensor, rng: torch.Generator | None) -> Tensor:
+        """A random map in place of a stored one."""
+        if rng is None:
+            return torch.randn_like(stored)
+        return torch.randn(stored.shape, generator=rng, device=rng.device).to(stored)
+
+    @property
+    def trains(self) -> bool:
+        """Whether autograd must reach the generator's own weights."""
+        return torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
 
     @torch.no_grad()
     def estimate_mean_w(self, num_samples: int = 100_000, seed: int = 0) -> Tensor:
@@ -109,10 +144,3 @@ class Generator(nn.Module, ABC):
             total += w.double().sum(0).cpu()
             left -= count
         return (total / num_samples).to(self.mean_w)
-
-
-def draw_noise(shape: tuple[int, ...], like: Tensor, rng: torch.Generator | None) -> Tensor:
-    """Standard normal numbers on the device of `like`; the same for a seed on any device."""
-    if rng is None:
-        return torch.randn(shape, device=like.device, dtype=like.dtype)
-    return torch.randn(shape, generator=rng, device=rng.device).to(like)

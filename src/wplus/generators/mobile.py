@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wplus.errors import ConfigError
-from wplus.generators.base import Generator, Noise, draw_noise
+from wplus.generators.base import Generator, Noise
 from wplus.nn import rows
 from wplus.nn.haar import inverse_haar
 from wplus.nn.modulated import per_channel, wide
@@ -69,7 +69,8 @@ class SeparableConv(nn.Module):
 
     def styled_depthwise(self, w: Tensor) -> Tensor:
         """(in, 1, 3, 3): for one sample, the scale of a channel can go into its filter."""
-        return self.depthwise * self.affine(w)[0, :, None, None, None]
+        style: Tensor = self.affine(w)
+        return self.depthwise * style[0, :, None, None, None]
 
 
 def activate(x: Tensor, noise: Tensor | None) -> Tensor:
@@ -120,24 +121,58 @@ class Block(nn.Module):
         x = self.conv2(x, codes[:, 2], noises[1])
         return x
 
-    def bands(self, x: Tensor, codes: Tensor, noises: list[Tensor | None]) -> rows.Bands:
-        """The same for one sample without gradients: yields (first, end, rows of the result)."""
+    def in_bands(
+        self,
+        x: Tensor,
+        codes: Tensor,
+        noises: list[Tensor | None],
+        to_image: ToImage | None = None,
+        w: Tensor | None = None,
+    ) -> Tensor:
+        """The same for one sample and frozen weights, a band of rows at a time.
+
+        With `to_image` and its style `w`, the result is the image: the largest activations are
+        never whole.
+        """
         size = self.resolution
-        style = self.up_affine(codes[:, 0])
-        filters1 = self.conv1.styled_depthwise(codes[:, 1])
-        filters2 = self.conv2.styled_depthwise(codes[:, 2])
-        noise1, noise2 = noises
-        for first, end in rows.bands(size, self.out_channels * size * x.element_size()):
-            above, below = int(first == 0), int(end == size)
+
+        def run(
+            band: rows.Band,
+            slab: Tensor,
+            style: Tensor,
+            filters1: Tensor,
+            noise1: Tensor | None,
+            filters2: Tensor,
+            noise2: Tensor | None,
+            image_weight: Tensor | None,
+        ) -> tuple[Tensor, ...]:
             # conv2 needs rows low … high of conv1, which needs one more on either side.
-            low, high = first - 1 + above, end + 1 - below
+            above, below = int(band.first == 0), int(band.end == size)
+            low, high = band.first - 1 + above, band.end + 1 - below
             above1, below1 = int(low == 0), int(high == size)
             low1, high1 = low - 1 + above1, high + 1 - below1
-            source = x[:, :, low1 // 2 : (high1 + 1) // 2]
-            slab = self.up(source, style)[:, :, low1 % 2 :][:, :, : high1 - low1]
+            slab = self.up(slab, style)[:, :, low1 % 2 :][:, :, : high1 - low1]
             slab = self.conv1.rows(slab, filters1, rows.cut(noise1, low, high), above1, below1)
-            slab = self.conv2.rows(slab, filters2, rows.cut(noise2, first, end), above, below)
-            yield first, end, slab
+            noise2 = rows.cut(noise2, band.first, band.end)
+            slab = self.conv2.rows(slab, filters2, noise2, above, below)
+            return (slab if to_image is None else to_image.finish(slab, image_weight),)
+
+        plan = []
+        for first, end in rows.cuts(size, self.out_channels * size * x.element_size()):
+            low, high = max(0, first - 2), min(size, end + 2)
+            plan.append(rows.Band(first, end, low // 2, (high + 1) // 2))
+        (result,) = rows.banded(
+            run,
+            plan,
+            x,
+            self.up_affine(codes[:, 0]),
+            self.conv1.styled_depthwise(codes[:, 1]),
+            noises[0],
+            self.conv2.styled_depthwise(codes[:, 2]),
+            noises[1],
+            None if to_image is None or w is None else to_image.folded(w),
+        )
+        return result
 
 
 class ToImage(nn.Module):
@@ -151,12 +186,19 @@ class ToImage(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(N, in, H, W), (N, style_dim) -> (N, 3, 2H, 2W) float32."""
-        style = self.affine(w)
         if len(x) == 1:
-            bands = F.conv2d(x, self.weight * per_channel(style, self.weight), self.bias)
-        else:
-            bands = F.conv2d(x * per_channel(style, x), self.weight, self.bias)
-        return inverse_haar(wide(bands) * 0.5)
+            return self.finish(x, self.folded(w))
+        return self.finish(x * per_channel(self.affine(w), x), self.weight)
+
+    def folded(self, w: Tensor) -> Tensor:
+        """For one sample: the weight (12, in, 1, 1) with the style in it."""
+        style: Tensor = self.affine(w)
+        return self.weight * per_channel(style, self.weight)
+
+    def finish(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        """Features to the image, with a styled weight."""
+        assert weight is not None
+        return inverse_haar(wide(F.conv2d(x, weight, self.bias)) * 0.5)
 
 
 class MobileStyleGAN(Generator):
@@ -169,7 +211,7 @@ class MobileStyleGAN(Generator):
         channels: channels of the blocks at 8², 16², …; the image has twice the last resolution.
 
     Raises:
-        ConfigError: channels that do not divide by the four sub-bands.
+        ConfigError: channels that do not divide by the four sub-bands, or a count is not positive.
     """
 
     def __init__(
@@ -182,6 +224,8 @@ class MobileStyleGAN(Generator):
         super().__init__()
         if not channels or any(c % 4 or c < 4 for c in (stem_channels, *channels)):
             raise ConfigError("every layer's channels must be a multiple of 4 (four sub-bands)")
+        if min(style_dim, mapping_layers) < 1:
+            raise ConfigError("style_dim and mapping_layers must be at least 1")
         self.style_dim = style_dim
         self.mapping = Mapping(style_dim, mapping_layers)
         self.constant = nn.Parameter(torch.randn(1, stem_channels, 4, 4))
@@ -201,43 +245,29 @@ class MobileStyleGAN(Generator):
     ) -> Tensor:
         """See `Generator.synthesize`. "random" noise has the strength of the stored maps."""
         codes = self.broadcast(codes)
-        lean = codes.device.type == "cpu" and not self.needs_graph(codes)
+        if not len(codes):
+            return codes.new_zeros((0, 3, self.resolution, self.resolution), dtype=torch.float32)
+        lean = codes.device.type == "cpu" and not self.trains
         if lean and len(codes) > 1:
             # Sample by sample the activations stay in the cache; a batch gains nothing here.
             return torch.cat([self.synthesize(code[None], noise, rng) for code in codes])
+        maps = self.noise_maps(len(codes), noise, rng)
         constant = self.constant.contiguous(memory_format=torch.channels_last)
-        x = self.stem(constant, codes[:, 0], self._noise(self.stem.noise, codes, noise, rng))
+        x = self.stem(constant, codes[:, 0], maps[0])
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             styles = codes[:, 3 * i + 1 : 3 * i + 4]
-            maps = (block.conv1.noise, block.conv2.noise)
-            noises = [self._noise(stored, codes, noise, rng) for stored in maps]
+            noises = maps[2 * i + 1 : 2 * i + 3]
             size = block.out_channels * block.resolution**2 * x.element_size()
             if not lean or size <= WHOLE_BYTES:
                 x = block(x, styles, noises)
             elif block.resolution * 2 == self.resolution:
-                return self._image_in_bands(block, x, styles, noises, codes[:, -1])
+                return block.in_bands(x, styles, noises, self.to_image, codes[:, -1])
             else:
-                x = rows.collect(block.bands(x, styles, noises), block.resolution)
-        return self.to_image(x, codes[:, -1])
+                x = block.in_bands(x, styles, noises)
+        image: Tensor = self.to_image(x, codes[:, -1])
+        return image
 
-    def _image_in_bands(
-        self, block: Block, x: Tensor, codes: Tensor, noises: list[Tensor | None], w: Tensor
-    ) -> Tensor:
-        """The last block and the image together: the largest activations are never whole."""
-        bands = block.bands(x, codes, noises)
-        image = ((2 * a, 2 * b, self.to_image(slab, w)) for a, b, slab in bands)
-        return rows.collect(image, self.resolution)
-
-    @staticmethod
-    def _noise(
-        stored: Tensor, codes: Tensor, noise: Noise, rng: torch.Generator | None
-    ) -> Tensor | None:
-        if noise == "fixed":
-            return stored
-        if noise == "none":
-            return None
-        if noise != "random":
-            raise ConfigError(f"noise {noise!r} is none of: fixed, random, none")
-        drawn = draw_noise((len(codes), *stored.shape[1:]), stored, rng)
-        return drawn * wide(stored).std().to(stored.dtype)
+    def draw_noise(self, stored: Tensor, rng: torch.Generator | None) -> Tensor:
+        """A random map of the strength of the stored one, which has it folded in."""
+        return super().draw_noise(stored, rng) * wide(stored).std().to(stored.dtype)

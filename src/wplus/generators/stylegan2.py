@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wplus.errors import ConfigError
-from wplus.generators.base import Generator, Noise, draw_noise
+from wplus.generators.base import Generator, Noise
 from wplus.nn import rows
 from wplus.nn.equalized import EqualizedLinear
 from wplus.nn.fir import blur, blur_weight, upsample2x
@@ -85,14 +85,18 @@ class StyledConv(nn.Module):
         else:
             x = F.conv2d(x, self.weight, padding=1)
         x = x * per_channel(gain, x) + (self.bias * GAIN)[None, :, None, None].to(x.dtype)
-        return self.activate(x, noise)
+        return self.activate(x, self.scaled(noise))
+
+    def scaled(self, noise: Tensor | None) -> Tensor | None:
+        """The noise map at its strength, √2 included."""
+        return None if noise is None else noise * (self.noise_strength * GAIN)
 
     def activate(self, x: Tensor, noise: Tensor | None) -> Tensor:
-        """Noise and leaky ReLU, in place; the gain √2 is already in `x`."""
+        """Add `scaled` noise and apply the leaky ReLU, in place; √2 is already in `x`."""
         if noise is not None:
-            x = x.add_((noise * (self.noise_strength * GAIN)).to(x.dtype))
+            x = x.add_(noise.to(x.dtype))
         x = F.leaky_relu_(x, SLOPE)
-        return x if self.clamp is None else x.clamp_(-self.clamp, self.clamp)
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
     def folded(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """For one sample: the weight with both scales, the demodulation and √2 in it, and the bias.
@@ -106,7 +110,7 @@ class StyledConv(nn.Module):
         style = self.affine(w) * self.scale
         weight = wide(self.weight) * wide(style)[0, None, :, None, None]
         energy = weight.square().sum(dim=(1, 2, 3), keepdim=True)
-        weight *= torch.rsqrt(energy + EPSILON) * GAIN
+        weight = weight * (torch.rsqrt(energy + EPSILON) * GAIN)
         return weight.to(self.weight.dtype), self.bias * GAIN
 
 
@@ -123,12 +127,19 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(N, in, H, W), (N, style_dim) -> (N, 3, H, W) float32, as the sum over blocks needs."""
-        style = self.affine(w) * self.scale
         if x.shape[0] == 1:
-            rgb = F.conv2d(x, self.weight * per_channel(style, self.weight))
-        else:
-            rgb = F.conv2d(x * per_channel(style, x), self.weight)
-        rgb = wide(rgb) + wide(self.bias)[None, :, None, None]
+            return self.finish(F.conv2d(x, self.folded(w)), self.bias)
+        style = self.affine(w) * self.scale
+        return self.finish(F.conv2d(x * per_channel(style, x), self.weight), self.bias)
+
+    def folded(self, w: Tensor) -> Tensor:
+        """For one sample: the weight (3, in, 1, 1) with the style in it."""
+        style: Tensor = self.affine(w) * self.scale
+        return self.weight * per_channel(style, self.weight)
+
+    def finish(self, rgb: Tensor, bias: Tensor) -> Tensor:
+        """Bias and clamp, in float32."""
+        rgb = wide(rgb) + wide(bias)[None, :, None, None]
         return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
 
 
@@ -165,29 +176,64 @@ class Block(nn.Module):
         x = self.conv(x, codes[:, 1], noises[1])
         return x, upsample2x(rgb) + self.to_rgb(x, codes[:, 2])
 
-    def bands(
-        self, x: Tensor, rgb: Tensor, codes: Tensor, noises: Sequence[Tensor | None]
-    ) -> rows.Bands:
-        """The same for one sample without gradients, a band of rows at a time.
+    def in_bands(
+        self,
+        x: Tensor,
+        rgb: Tensor,
+        codes: Tensor,
+        noises: Sequence[Tensor | None],
+        last: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """The same for one sample and frozen weights, a band of rows at a time.
 
-        Yields the activations as (first, end, rows); `rgb`, already of this resolution, is added
-        to in place.
+        With `last`, the activations are not kept, and the first result is `x` as it came.
         """
-        size = self.resolution
+        size, height = self.resolution, x.shape[2]
+
+        def run(
+            band: rows.Band,
+            slab: Tensor,
+            up_weight: Tensor,
+            up_bias: Tensor,
+            up_noise: Tensor | None,
+            weight: Tensor,
+            bias: Tensor,
+            noise: Tensor | None,
+            rgb_weight: Tensor,
+            rgb_bias: Tensor,
+        ) -> tuple[Tensor, ...]:
+            above, below = int(band.first == 0), int(band.end == size)
+            low, high = band.first - 1 + above, band.end + 1 - below
+            slab = rows.up_convolution_rows(slab, up_weight, fir, up_bias, low, high, height)
+            slab = self.up.activate(slab, rows.cut(up_noise, low, high))
+            slab = rows.convolution_rows(slab, weight, bias, above, below)
+            slab = self.conv.activate(slab, rows.cut(noise, band.first, band.end))
+            image = self.to_rgb.finish(F.conv2d(slab, rgb_weight), rgb_bias)
+            return (image,) if last else (image, slab)
+
+        plan = []
+        for first, end in rows.cuts(size, self.out_channels * size * x.element_size()):
+            source = rows.up_source_rows(max(0, first - 1), min(size, end + 1), height)
+            plan.append(rows.Band(first, end, *source))
         up_weight, up_bias = self.up.folded(codes[:, 0])
         up_weight = up_weight.transpose(0, 1).contiguous(memory_format=torch.channels_last)
         weight, bias = self.conv.folded(codes[:, 1])
         weight = weight.contiguous(memory_format=torch.channels_last)
         fir = blur_weight(self.out_channels, weight).contiguous()
-        for first, end in rows.bands(size, self.out_channels * size * x.element_size()):
-            above, below = int(first == 0), int(end == size)
-            low, high = first - 1 + above, end + 1 - below
-            slab = rows.up_convolution_rows(x, up_weight, fir, up_bias, low, high)
-            slab = self.up.activate(slab, rows.cut(noises[0], low, high))
-            slab = rows.convolution_rows(slab, weight, bias, above, below)
-            slab = self.conv.activate(slab, rows.cut(noises[1], first, end))
-            rgb[:, :, first:end] += self.to_rgb(slab, codes[:, 2])
-            yield first, end, slab
+        image, *kept = rows.banded(
+            run,
+            plan,
+            x,
+            up_weight,
+            up_bias,
+            self.up.scaled(noises[0]),
+            weight,
+            bias,
+            self.conv.scaled(noises[1]),
+            self.to_rgb.folded(codes[:, 2]),
+            self.to_rgb.bias,
+        )
+        return (kept[0] if kept else x), upsample2x(rgb) + image
 
 
 class StyleGAN2(Generator):
@@ -244,39 +290,25 @@ class StyleGAN2(Generator):
     ) -> Tensor:
         """See `Generator.synthesize`."""
         codes = self.broadcast(codes)
-        lean = codes.device.type == "cpu" and not self.needs_graph(codes)
+        if not len(codes):
+            return codes.new_zeros((0, 3, self.resolution, self.resolution), dtype=torch.float32)
+        lean = codes.device.type == "cpu" and not self.trains
         if lean and len(codes) > 1:
             # Sample by sample the activations stay in the cache; a batch gains nothing here.
             return torch.cat([self.synthesize(code[None], noise, rng) for code in codes])
+        maps = self.noise_maps(len(codes), noise, rng)
         x = self.constant.expand(len(codes), -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)
-        x = self.stem(x, codes[:, 0], self._noise(self.stem, x, noise, rng))
-        rgb = self.stem_rgb(x, codes[:, 1])
+        x = self.stem(x, codes[:, 0], maps[0])
+        rgb: Tensor = self.stem_rgb(x, codes[:, 1])
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             styles = codes[:, 2 * i + 1 : 2 * i + 4]
-            noises = [self._noise(layer, x, noise, rng) for layer in (block.up, block.conv)]
+            noises = maps[2 * i + 1 : 2 * i + 3]
             size = block.out_channels * block.resolution**2 * x.element_size()
             if lean and size > WHOLE_BYTES:
-                rgb = upsample2x(rgb)
-                bands = block.bands(x, rgb, styles, noises)
-                if block.resolution == self.resolution:
-                    for _ in bands:  # the largest activations are only needed for the image
-                        pass
-                else:
-                    x = rows.collect(bands, block.resolution)
+                last = block.resolution == self.resolution
+                x, rgb = block.in_bands(x, rgb, styles, noises, last)
             else:
                 x, rgb = block(x, rgb, styles, noises)
         return rgb
-
-    @staticmethod
-    def _noise(
-        layer: StyledConv, x: Tensor, noise: Noise, rng: torch.Generator | None
-    ) -> Tensor | None:
-        if noise == "fixed":
-            return layer.noise
-        if noise == "none":
-            return None
-        if noise != "random":
-            raise ConfigError(f"noise {noise!r} is none of: fixed, random, none")
-        return draw_noise((len(x), 1, layer.resolution, layer.resolution), x, rng)

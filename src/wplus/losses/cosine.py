@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class CosineLoss(nn.Module):
-    """L = 1 - <R(y), R(y_hat)> with unit vectors R, averaged over the batch (pSp, "Loss functions").
+    """L = 1 - <R(y), R(y_hat)> with unit vectors R, mean over the batch (pSp, "Loss functions").
 
     The net never trains: its parameters take no gradient and it stays in evaluation mode. Gradients
     reach the output picture only.

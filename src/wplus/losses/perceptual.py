@@ -67,7 +67,8 @@ NETS: dict[str, Sequence[Layer]] = {
 class LPIPS(nn.Module):
     """Distance of pictures: squared differences of normalized features, weighted, averaged, summed.
 
-    With unit-normalized features f_l of layer l at each place and heads w_l >= 0 (Eq. 1):
+    With unit-normalized features f_l of layer l at each place and heads w_l >= 0, which are the
+    squares of the weights in Eq. 1,
     d(a, b) = sum_l mean_hw sum_c w_lc (f_lc(a) - f_lc(b))^2.
 
     The net never trains: its parameters take no gradient; pictures do, each on its own side.

@@ -1,52 +1,128 @@
-"""Convolutions computed a band of rows at a time, for large pictures on a CPU.
+"""Layers of large pictures computed a band of rows at a time, for CPUs.
 
 A 1024² layer of 32 channels is 134 MB in float32. Fresh allocations of that size come from the
 operating system page by page, and touching the pages costs more than the convolution; then every
-pass streams through main memory. A band of rows that fits into the cache has neither cost. The
-bands overlap by the reach of the filters, which costs a few rows each.
+pass streams through main memory. A band of rows that fits into the cache has neither cost. Bands
+overlap by the reach of the filters, which costs a few rows each; with gradients, a band is computed
+once more on the way back instead of being kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-Bands = Iterator[tuple[int, int, Tensor]]  # first row, end row, the rows between
+from torch.autograd.function import once_differentiable
 
 BAND_BYTES = 4 * 2**20  # of one layer's activations; larger spills the shared cache, smaller idles
 FEWEST_ROWS = 8
 
 
-def bands(rows: int, bytes_per_row: int) -> Iterator[tuple[int, int]]:
+@dataclass(frozen=True)
+class Band:
+    """Rows [first, end) of the result, and the rows [low, high) of the input that they need."""
+
+    first: int
+    end: int
+    low: int
+    high: int
+
+
+Run = Callable[..., tuple[Tensor, ...]]
+"""(band, rows of the input, *parameters) -> the rows of each result."""
+
+
+def cuts(rows: int, bytes_per_row: int) -> Iterator[tuple[int, int]]:
     """Cut [0, rows) into (first, end) bands of about `BAND_BYTES`."""
     height = min(rows, max(FEWEST_ROWS, BAND_BYTES // bytes_per_row))
     for first in range(0, rows, height):
         yield first, min(first + height, rows)
 
 
+def banded(run: Run, plan: list[Band], x: Tensor, *parameters: Tensor | None) -> tuple[Tensor, ...]:
+    """Run a stack of layers band by band and put the results together, channels last.
+
+    Args:
+        run: computes the rows of a band; everything that gradients are to reach must come to it
+            as an argument. A result may have a multiple of the band's rows.
+        plan: the bands, which cover the result.
+        x: (1, C, H, W), whole.
+        *parameters: further tensors for `run`.
+
+    Returns:
+        The whole results.
+    """
+    results: tuple[Tensor, ...] = _Banded.apply(run, plan, x, *parameters)  # type: ignore[no-untyped-call]
+    return results
+
+
+class _Banded(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, run: Run, plan: list[Band], x: Tensor, *parameters: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        ctx.run, ctx.plan = run, plan
+        ctx.save_for_backward(x, *parameters)
+        wholes: list[Tensor] = []
+        for band in plan:
+            parts = run(band, x[:, :, band.low : band.high], *parameters)
+            wholes = wholes or [_whole(part, band, plan[-1].end) for part in parts]
+            for whole, part in zip(wholes, parts):
+                _rows(whole, band, plan[-1].end).copy_(part)
+        return tuple(wholes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, *parameters = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad[2:])
+        sums = [
+            torch.zeros_like(tensor) if want else None
+            for tensor, want in zip((x, *parameters), wanted)
+        ]
+        for band in ctx.plan:
+            slab = x[:, :, band.low : band.high].detach().requires_grad_(wanted[0])
+            inputs = [slab]
+            for tensor, want in zip(parameters, wanted[1:]):
+                inputs.append(tensor.detach().requires_grad_(want) if want else tensor)
+            with torch.enable_grad():
+                parts = ctx.run(band, *inputs)
+            found = iter(
+                torch.autograd.grad(
+                    parts,
+                    [tensor for tensor, want in zip(inputs, wanted) if want],
+                    [_rows(grad, band, ctx.plan[-1].end) for grad in grads],
+                )
+            )
+            for i, total in enumerate(sums):
+                if total is not None:
+                    here = total[:, :, band.low : band.high] if i == 0 else total
+                    here += next(found)
+        return (None, None, *sums)
+
+
+def _whole(part: Tensor, band: Band, height: int) -> Tensor:
+    scale = part.shape[2] // (band.end - band.first)
+    return torch.empty(
+        (*part.shape[:2], height * scale, part.shape[3]),
+        dtype=part.dtype,
+        device=part.device,
+        memory_format=torch.channels_last,
+    )
+
+
+def _rows(whole: Tensor, band: Band, height: int) -> Tensor:
+    scale = whole.shape[2] // height
+    return whole[:, :, band.first * scale : band.end * scale]
+
+
 def cut(x: Tensor | None, first: int, end: int) -> Tensor | None:
     """Rows [first, end) of (…, H, W); None stays None."""
     return None if x is None else x[..., first:end, :]
-
-
-def collect(parts: Bands, height: int) -> Tensor:
-    """Put the rows of a whole picture of `height` together, channels last."""
-    whole: Tensor | None = None
-    for first, end, part in parts:
-        if whole is None:
-            count, channels, _, width = part.shape
-            whole = torch.empty(
-                (count, channels, height, width),
-                dtype=part.dtype,
-                device=part.device,
-                memory_format=torch.channels_last,
-            )
-        whole[:, :, first:end] = part
-    assert whole is not None, "a picture has rows"
-    return whole
 
 
 def pad_rows(x: Tensor, above: int, below: int) -> Tensor:
@@ -61,7 +137,8 @@ def convolution_rows(slab: Tensor, weight: Tensor, bias: Tensor, above: int, bel
         slab: (1, in, rows + 2 − above − below, W).
         weight: (out, in, 3, 3).
         bias: (out,).
-        above, below: 1 where the slab ends at the edge of the picture, else 0.
+        above: 1 where the slab starts at the upper edge of the picture, else 0.
+        below: 1 where it ends at the lower edge, else 0.
 
     Returns:
         (1, out, rows, W): what the whole convolution with padding 1 has in these rows.
@@ -69,27 +146,40 @@ def convolution_rows(slab: Tensor, weight: Tensor, bias: Tensor, above: int, bel
     return F.conv2d(pad_rows(slab, above, below), weight, bias, padding=(0, 1))
 
 
+def up_source_rows(first: int, end: int, height: int) -> tuple[int, int]:
+    """The input rows [low, high) that `up_convolution_rows` needs, for an input of `height`."""
+    above, below = _missing(first, end, height)
+    # Result row j reads rows j−1 … j+2 of the transposed convolution, whose row r reads input
+    # rows i with 0 ≤ r − 2i ≤ 2.
+    start, stop = first - 1 + above, end + 2 - below
+    return max(0, (start - 1) // 2), min(height, (stop - 1) // 2 + 1)
+
+
+def _missing(first: int, end: int, height: int) -> tuple[int, int]:
+    """Rows above 0 and below 2·height, the last of the transposed convolution, that are read."""
+    return max(0, 1 - first), max(0, end + 2 - (2 * height + 1))
+
+
 def up_convolution_rows(
-    x: Tensor, weight: Tensor, blur: Tensor, bias: Tensor, first: int, end: int
+    slab: Tensor, weight: Tensor, blur: Tensor, bias: Tensor, first: int, end: int, height: int
 ) -> Tensor:
     """Rows [first, end) of a doubling convolution followed by the blur.
 
     Args:
-        x: (1, in, H, W), whole.
+        slab: (1, in, high − low, W), the rows that `up_source_rows` names.
         weight: (in, out, 3, 3), for `conv_transpose2d` with stride 2.
         blur: (out, 1, 4, 4) depthwise.
         bias: (out,), added after the blur.
-        first, end: rows of the result, within [0, 2H).
+        first: first row of the result.
+        end: row after the last, at most 2·height.
+        height: of the whole input.
 
     Returns:
         (1, out, end − first, 2W).
     """
-    height, channels = x.shape[2], blur.shape[0]
-    # Result row j reads rows j−1 … j+2 of the transposed convolution, which has rows 0 … 2H.
-    above, below = max(0, 1 - first), max(0, end + 2 - (2 * height + 1))
-    start, stop = first - 1 + above, end + 2 - below
-    # Its row r reads input rows i with 0 ≤ r − 2i ≤ 2.
-    low, high = max(0, (start - 1) // 2), min(height, (stop - 1) // 2 + 1)
-    up = F.conv_transpose2d(x[:, :, low:high], weight, stride=2)
-    up = up[:, :, start - 2 * low : stop - 2 * low]
-    return F.conv2d(pad_rows(up, above, below), blur, bias, padding=(0, 1), groups=channels)
+    low, _ = up_source_rows(first, end, height)
+    above, below = _missing(first, end, height)
+    start, stop = first - 1 + above - 2 * low, end + 2 - below - 2 * low
+    up = F.conv_transpose2d(slab, weight, stride=2)[:, :, start:stop]
+    up = pad_rows(up, above, below)
+    return F.conv2d(up, blur, bias, padding=(0, 1), groups=blur.shape[0])

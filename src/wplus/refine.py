@@ -1,0 +1,193 @@
+"""Refinement in W+: optimize codes until the generator's picture is nearer to the target.
+
+Optimization from the mean code is the slow, accurate way to invert a picture ("Encoding in Style",
+table 1, "W+ optimization"); from an encoder's code a few steps are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from wplus import images
+from wplus.errors import ConfigError
+from wplus.losses import LPIPS, IdentityLoss
+from wplus.psp import PSP
+
+SIZE = 256  # pictures are compared at 256², like everywhere in the method
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the terms; a term of weight 0 is not computed.
+
+    Attributes:
+        l2: mean squared error in [-1, 1], at 256².
+        lpips: LPIPS at 256²; the method uses 0.8.
+        identity: 1 − cosine of face embeddings.
+        distance: mean squared distance of the codes from the start, which keeps them editable.
+    """
+
+    l2: float = 1.0
+    lpips: float = 0.8
+    identity: float = 0.0
+    distance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the codes move.
+
+    Attributes:
+        steps: at most so many.
+        learning_rate: of Adam, at its peak.
+        warm_up: share of the steps over which the rate rises from 0.
+        cool_down: share of the steps over which it falls to 0, along a cosine.
+        patience: stop when no picture improved by `tolerance` for so many steps; 0 never stops.
+        tolerance: relative improvement of the best loss that counts.
+    """
+
+    steps: int = 100
+    learning_rate: float = 0.1
+    warm_up: float = 0.05
+    cool_down: float = 0.5
+    patience: int = 25
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.learning_rate <= 0 or self.patience < 0:
+            raise ConfigError(
+                "refinement needs steps ≥ 0, a learning rate above 0 and patience ≥ 0"
+            )
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step 0, 1, …."""
+        here = (step + 1) / self.steps
+        rise = min(1.0, here / self.warm_up) if self.warm_up else 1.0
+        left = min(1.0, (1 - step / self.steps) / self.cool_down) if self.cool_down else 1.0
+        fall = 0.5 - 0.5 * float(torch.cos(torch.tensor(left * torch.pi)))
+        return self.learning_rate * rise * fall
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What came out.
+
+    Attributes:
+        codes: (N, L, style_dim); for each picture the best codes seen, the start among them.
+        losses: (N,) weighted totals of `codes`.
+        history: for every evaluation (index 0 is the start) the terms and `loss`, (N,) each.
+        steps: how many steps were made.
+    """
+
+    codes: Tensor
+    losses: Tensor
+    steps: int
+    history: list[dict[str, Tensor]] = field(repr=False)
+
+
+def refine(
+    model: PSP,
+    targets: Tensor,
+    start: Tensor | None = None,
+    *,
+    lpips: LPIPS | None = None,
+    identity: IdentityLoss | None = None,
+    weights: Weights | None = None,
+    schedule: Schedule | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> Refinement:
+    """Optimize codes so that G(codes) looks like the targets.
+
+    Each picture of a batch is optimized on its own: the batch changes nothing but the speed.
+
+    Args:
+        model: its generator is used, frozen.
+        targets: (N, 3, H, W) in [-1, 1]; brought to 256².
+        start: (N, L, style_dim), or (1, L, style_dim) for all; the mean code if None.
+        lpips: needed where its weight is not 0.
+        identity: needed where its weight is not 0.
+        weights: of the terms.
+        schedule: steps, learning rate, early stop.
+        progress: called after every step with the step and the mean loss.
+
+    Returns:
+        The best codes and the history; never worse than the start.
+
+    Raises:
+        ConfigError: a loss is needed and not given, or shapes do not fit.
+    """
+    weights, schedule = weights or Weights(), schedule or Schedule()
+    if (weights.lpips and lpips is None) or (weights.identity and identity is None):
+        raise ConfigError("a term with a weight above 0 needs its network: pass lpips / identity")
+    targets = images.resize(targets.to(model.device, torch.float32), SIZE)
+    count = len(targets)
+    start = model.mean_codes[None] if start is None else start.to(model.device)
+    start = start.detach().float().expand(count, -1, -1)
+    losses = _Losses(targets, start, weights, lpips, identity)
+
+    codes = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([codes], lr=schedule.learning_rate, betas=(0.9, 0.99))
+    best_codes, best = start.clone(), torch.full((count,), torch.inf, device=model.device)
+    history: list[dict[str, Tensor]] = []
+    last_gain, mark = 0, best.clone()
+    step = 0
+    with torch.enable_grad():
+        for step in range(schedule.steps + 1):
+            terms = losses(images.resize(model.decode(codes), SIZE), codes)
+            total = terms["loss"]
+            history.append({name: value.detach().cpu() for name, value in terms.items()})
+            better = total.detach() < best  # a loss that is not a number is never better
+            best = torch.where(better, total.detach(), best)
+            best_codes = torch.where(better[:, None, None], codes.detach(), best_codes)
+            if progress is not None:
+                progress(step, float(best.mean()))
+            gained = best < mark * (1 - schedule.tolerance)
+            mark = torch.where(gained, best, mark)
+            if bool(gained.any()):
+                last_gain = step
+            stalled = schedule.patience and step - last_gain >= schedule.patience
+            if step == schedule.steps or stalled:
+                break
+            optimizer.zero_grad(set_to_none=True)
+            total.sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.param_groups[0]["lr"] = schedule.rate(step)
+            optimizer.step()
+    return Refinement(best_codes, best, step, history)
+
+
+class _Losses:
+    """The terms, with everything about the targets computed once."""
+
+    def __init__(
+        self,
+        targets: Tensor,
+        start: Tensor,
+        weights: Weights,
+        lpips: LPIPS | None,
+        identity: IdentityLoss | None,
+    ) -> None:
+        self.targets, self.start, self.weights = targets, start, weights
+        self.lpips = lpips.to(targets.device) if lpips and weights.lpips else None
+        self.identity = identity.to(targets.device) if identity and weights.identity else None
+        with torch.no_grad():
+            self.features = self.lpips.features(targets) if self.lpips else []
+            self.embedding = self.identity.embed(targets) if self.identity else None
+
+    def __call__(self, pictures: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        """Terms (N,) by name; `loss` is their weighted sum."""
+        terms: dict[str, Tensor] = {}
+        if self.weights.l2:
+            terms["l2"] = (pictures - self.targets).square().mean(dim=(1, 2, 3))
+        if self.lpips is not None:
+            terms["lpips"] = self.lpips.distance(self.lpips.features(pictures), self.features)
+        if self.identity is not None and self.embedding is not None:
+            terms["identity"] = 1 - (self.identity.embed(pictures) * self.embedding).sum(dim=1)
+        if self.weights.distance:
+            terms["distance"] = (codes - self.start).square().mean(dim=(1, 2))
+        weighted = [getattr(self.weights, name) * value for name, value in terms.items()]
+        terms["loss"] = torch.stack(weighted).sum(dim=0)
+        return terms

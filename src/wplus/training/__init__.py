@@ -1,0 +1,5 @@
+"""Training an encoder."""
+
+from wplus.training.ranger import Ranger
+
+__all__ = ["Ranger"]
