@@ -96,8 +96,10 @@ def test_degrade_keeps_flat_pictures_and_clamps_overshoot() -> None:
 
 
 def test_degrade_carries_gradients_and_precision() -> None:
-    picture = noise(1, 1, 12, 12).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: sources.degrade(x * 0.2 + 0.4, 2), picture)
+    picture = noise(1, 1, 6, 6).double().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: sources.degrade(x * 0.2 + 0.4, 2), picture, fast_mode=True
+    )
     assert sources.degrade(picture, np.random.default_rng(0).choice([2])).dtype == torch.float64
 
 
@@ -138,6 +140,8 @@ def test_what_cannot_be_shrunk() -> None:
         sources.degrade(noise(3, 16, 16), 2)
     with pytest.raises(ImageError, match=r"not torch\.uint8"):
         sources.degrade(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), 2)
+    with pytest.raises(ImageError, match=r"not torch\.uint8"):
+        sources.low_resolution(torch.zeros(1, 3, 256, 256, dtype=torch.uint8), 2)
 
 
 # --- label maps ---------------------------------------------------------------------------------
@@ -179,7 +183,7 @@ def test_bilinear_labels_are_interpolated_numbers(height: int, width: int) -> No
     found = sources.one_hot_labels(torch.from_numpy(labels)[None], size=size, bilinear=True)
     assert torch.equal(found.sum(1), torch.ones(1, size, size))
     different = (found.argmax(1)[0] != expected).float().mean()
-    assert different < 0.005  # Pillow counts in fixed point: halves go either way
+    assert different < 0.01  # Pillow counts in fixed point: halves go either way
     assert (found.argmax(1)[0] - expected).abs().max() <= 1
 
 
@@ -220,7 +224,9 @@ def test_other_label_schemes() -> None:
     assert len(sources.LABELS) == len(set(sources.LABELS)) == 19
 
 
-@pytest.mark.parametrize("wrong", [noise(1, 8, 8), torch.zeros(8, 8).int()])
+@pytest.mark.parametrize(
+    "wrong", [noise(1, 8, 8), torch.zeros(8, 8).int(), torch.zeros(0, 8, 8).int()]
+)
 def test_tensors_that_are_no_label_maps(wrong: Tensor) -> None:
     with pytest.raises(ImageError, match=r"label maps are integers \(N, H, W\)"):
         sources.one_hot_labels(wrong)
@@ -267,7 +273,7 @@ def test_label_files_through_the_published_way(tmp_path: Path) -> None:
     assert np.array_equal(found[0], expected)
 
 
-def test_label_files_that_are_none(tmp_path: Path) -> None:
+def test_label_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text.png").write_text("no picture")
     Image.fromarray(label_map(32, 32)).save(tmp_path / "lossy.jpg", quality=95)
     colors = (noise(32, 32, 3) * 255).byte().numpy()
@@ -289,6 +295,10 @@ def test_label_files_that_are_none(tmp_path: Path) -> None:
         assert message.startswith(f"{tmp_path / name}: ")
         assert message.count(name) == 1
         assert "\n" not in message
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "many.png").rename("a")  # a name that is also a word of the message
+    with pytest.raises(ImageError, match=r"^a: label 29 is out of range"):
+        sources.from_file("a", "labels")
 
 
 def test_photo_files(tmp_path: Path) -> None:
@@ -315,6 +325,8 @@ def test_sketch_files_are_read_as_in_training(tmp_path: Path) -> None:
         found = sources.from_file(tmp_path / f"{name}.png", "sketch")
         assert (found.shape, found.dtype) == ((1, 1, 256, 256), torch.float32)
         np.testing.assert_allclose(found[0, 0], resized / 255, rtol=0, atol=1e-7)
+    direct = sources.sketch_input(Image.fromarray(clear))
+    np.testing.assert_allclose(direct[0, 0], resized / 255, rtol=0, atol=1e-7)
     white = sources.sketch_input(Image.new("L", (256, 256), 255))
     assert torch.equal(white, torch.ones(1, 1, 256, 256))
 

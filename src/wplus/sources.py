@@ -7,7 +7,6 @@ one-hot. ("Encoding in Style", section 4: conditional image synthesis, super res
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -72,17 +71,18 @@ def from_file(
         for sketch, C = num_classes, one-hot, for labels.
 
     Raises:
-        ImageError: the file cannot be read, or is no label map; the message names it.
+        ImageError: the file cannot be read, or is no label map (the message names it), or `size`
+            is too small to be shrunk by `factor`.
         ConfigError: no such source, or a size, a factor or a number of classes out of range.
     """
     _check_source(source)  # before the file: a wrong setting is not the picture's fault
     if source != "labels":
         return from_picture(images.read(path), source, size, factor=factor)
+    picture = _read_labels(path)
     try:
-        return one_hot_labels(_read_labels(path), num_classes, size, bilinear=bilinear)
+        return from_picture(picture, source, size, num_classes=num_classes, bilinear=bilinear)
     except ImageError as error:
-        name = os.fsdecode(path)
-        raise ImageError(str(error) if name in str(error) else f"{name}: {error}") from error
+        raise ImageError(f"{os.fsdecode(path)}: {error}") from error
 
 
 def from_picture(
@@ -205,11 +205,7 @@ def degrade(pictures: Tensor, factor: int) -> Tensor:
     """
     if factor < 1:
         raise ConfigError(f"a picture cannot be shrunk by {factor}; use a factor of 1 or more")
-    if pictures.ndim != 4 or not pictures.is_floating_point():
-        raise ImageError(
-            "pictures to shrink are a float tensor (N, C, H, W),"
-            f" not {pictures.dtype} {tuple(pictures.shape)}"
-        )
+    _check_pictures(pictures)
     count, channels, height, width = pictures.shape
     before = 3 * factor // 2
     after = 3 * factor - before
@@ -249,21 +245,26 @@ def low_resolution(pictures: Tensor, factor: int, size: int = 256) -> Tensor:
         ImageError: another shape, integers, or a size of 1.5·factor pixels or less.
         ConfigError: a size or a factor below 1.
     """
+    _check_pictures(pictures)
     _check_size(size)
     shrunk = degrade((images.resize(pictures, size) + 1) / 2, factor)
     return images.resize(shrunk * 2 - 1, size)
 
 
-def _read_labels(path: str | os.PathLike[str]) -> Tensor:
-    """(1, H, W) int64: the numbers as they stand in the file, colors of a palette set aside."""
+def _read_labels(path: str | os.PathLike[str]) -> Image.Image:
+    """The picture as it stands in the file, upright: `images.read` would look up its palette."""
     images.read(path)  # for what it refuses: missing, damaged, too large, …
-    with Image.open(path) as picture:
-        if picture.format == "JPEG":
-            raise ImageError(
-                f"{os.fsdecode(path)}: JPEG blurs the class numbers of a label map; store it as PNG"
-            )
-        picture.load()
-        return _class_numbers(ImageOps.exif_transpose(picture))
+    formats = [name for name in images.FORMATS if name in Image.OPEN]
+    try:
+        with Image.open(path, formats=formats) as picture:
+            picture.load()
+            if picture.format != "JPEG":
+                return ImageOps.exif_transpose(picture)
+    except Image.DecompressionBombError:  # Pillow's own limit is a little below that of `images`
+        raise ImageError(f"{os.fsdecode(path)}: is too large for a label map; shrink it") from None
+    raise ImageError(
+        f"{os.fsdecode(path)}: JPEG blurs the class numbers of a label map; store it as PNG"
+    )
 
 
 def _class_numbers(picture: Image.Image) -> Tensor:
@@ -284,8 +285,16 @@ def _class_numbers(picture: Image.Image) -> Tensor:
 
 def _check_source(source: str) -> None:
     if source not in FROM_PICTURES:
-        names: Sequence[str] = FROM_PICTURES
-        raise ConfigError(f"no source {source!r} from one picture; there are: {', '.join(names)}")
+        known = ", ".join(FROM_PICTURES)
+        raise ConfigError(f"no source {source!r} from one picture; there are: {known}")
+
+
+def _check_pictures(pictures: Tensor) -> None:
+    if pictures.ndim != 4 or not pictures.is_floating_point():
+        raise ImageError(
+            "pictures to shrink are a float tensor (N, C, H, W),"
+            f" not {pictures.dtype} {tuple(pictures.shape)}"
+        )
 
 
 def _check_size(size: int) -> None:

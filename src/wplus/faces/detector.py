@@ -67,7 +67,7 @@ def detect(picture: Image.Image) -> list[Face]:
         picture = to_rgb(picture)
     longer = max(picture.size)
     usual = [side for side in LEVELS if side <= 1.5 * longer or side == LEVELS[0]]
-    attempts = [usual, [SMALLER], [LARGER] if longer > 1.5 * LEVELS[-1] else []]
+    attempts = [usual, [SMALLER], [LARGER] if longer > LEVELS[-1] else []]
     for sides in attempts:
         faces = _examined(picture, _search(picture, sides))
         if faces:

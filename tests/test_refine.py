@@ -1,0 +1,127 @@
+"""Refinement: never worse than the start, alone as in a batch, and it does find the picture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wplus.config import ModelConfig, Part
+from wplus.errors import ConfigError
+from wplus.generators import MobileStyleGAN
+from wplus.losses import LPIPS
+from wplus.psp import PSP
+from wplus.refine import Schedule, Weights, refine
+
+L2_ONLY = Weights(lpips=0.0)
+
+
+@pytest.fixture(scope="module")
+def model() -> PSP:
+    torch.manual_seed(0)
+    generator = MobileStyleGAN(16, 2, 16, (16, 16)).eval()
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.mul_(1.5)
+    generator.mean_w = generator.estimate_mean_w(500)
+    config = ModelConfig(Part("mobilestylegan"))
+    return PSP(None, generator, config).eval().requires_grad_(False)
+
+
+def targets(model: PSP, count: int, seed: int = 1) -> torch.Tensor:
+    return model.decode(model.sample(count, seed=seed))
+
+
+def test_it_finds_a_picture_of_the_generator(model: PSP) -> None:
+    result = refine(model, targets(model, 1), weights=L2_ONLY, schedule=Schedule(80, 0.1))
+    first, last = result.history[0]["loss"], result.losses
+    assert float(last) < 0.1 * float(first)
+
+
+def test_losses_and_codes_belong_together_and_are_never_worse_than_the_start(model: PSP) -> None:
+    # A rate far too high makes the optimization diverge; the start must survive it.
+    wild = Schedule(steps=8, learning_rate=500.0, warm_up=0, cool_down=0, patience=0)
+    pictures = targets(model, 3)
+    start = model.sample(3, seed=1) + 1e-3
+    result = refine(model, pictures, start, weights=L2_ONLY, schedule=wild)
+    assert len(result.history) == 9
+    assert (result.losses <= result.history[0]["loss"]).all()
+    again = refine(model, pictures, result.codes, weights=L2_ONLY, schedule=Schedule(steps=0))
+    torch.testing.assert_close(again.losses, result.losses)
+    assert max(float(h["loss"].max()) for h in result.history) > float(result.losses.max())
+
+
+def test_a_batch_changes_nothing(model: PSP) -> None:
+    pictures = targets(model, 2)
+    together = refine(model, pictures, weights=L2_ONLY, schedule=Schedule(5))
+    for i in range(2):
+        alone = refine(model, pictures[i : i + 1], weights=L2_ONLY, schedule=Schedule(5))
+        torch.testing.assert_close(together.codes[i : i + 1], alone.codes, rtol=1e-4, atol=1e-5)
+
+
+def test_zero_steps_return_the_start(model: PSP) -> None:
+    start = model.sample(2, seed=5)
+    result = refine(model, targets(model, 2), start, weights=L2_ONLY, schedule=Schedule(steps=0))
+    assert torch.equal(result.codes, start)
+    assert result.steps == 0
+    assert len(result.history) == 1
+
+
+def test_early_stop(model: PSP) -> None:
+    start = model.sample(1, seed=1)  # already the answer
+    result = refine(
+        model,
+        targets(model, 1),
+        start,
+        weights=L2_ONLY,
+        schedule=Schedule(steps=50, patience=3),
+    )
+    assert result.steps == 3
+
+
+def test_a_target_of_another_size_is_brought_to_256(model: PSP) -> None:
+    picture = torch.rand(1, 3, 512, 512) * 2 - 1
+    small = torch.nn.functional.adaptive_avg_pool2d(picture, 256)
+    results = [refine(model, x, weights=L2_ONLY, schedule=Schedule(2)) for x in (picture, small)]
+    torch.testing.assert_close(results[0].codes, results[1].codes)
+
+
+def test_terms_are_weighted_and_named(model: PSP) -> None:
+    torch.manual_seed(0)
+    weights = Weights(l2=2.0, lpips=0.5, distance=3.0)
+    start = model.sample(1, seed=2)
+    result = refine(
+        model,
+        targets(model, 1),
+        start,
+        lpips=LPIPS("alexnet"),
+        weights=weights,
+        schedule=Schedule(steps=2),
+    )
+    last = result.history[-1]
+    assert set(last) == {"l2", "lpips", "distance", "loss"}
+    torch.testing.assert_close(
+        last["loss"], 2.0 * last["l2"] + 0.5 * last["lpips"] + 3.0 * last["distance"]
+    )
+    assert float(result.history[0]["distance"]) == 0.0
+    assert float(last["distance"]) > 0.0
+
+
+def test_what_is_missing_or_senseless_is_refused(model: PSP) -> None:
+    picture = targets(model, 1)
+    with pytest.raises(ConfigError, match="needs its network"):
+        refine(model, picture)
+    with pytest.raises(ConfigError, match="steps"):
+        Schedule(steps=-1)
+    with pytest.raises(ConfigError, match="learning rate"):
+        Schedule(learning_rate=0)
+
+
+def test_rate_rises_then_falls() -> None:
+    schedule = Schedule(steps=100, learning_rate=1.0, warm_up=0.1, cool_down=0.5)
+    rates = [schedule.rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[9] == pytest.approx(1.0)
+    assert rates[50] == pytest.approx(1.0)
+    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
