@@ -78,14 +78,6 @@ def difference(image: Tensor, expected: Tensor) -> dict[str, float]:
     return {"max": largest, "mean": mean, "max_255": largest * 127.5, "mean_255": mean * 127.5}
 
 
-def show(title: str, timings: Mapping[str, timing.Timing], base: str) -> dict[str, Any]:
-    """Print a table of medians with ratios to the variant `base`; return it for the report."""
-    print(f"\n{title}\n{'':52}   median      best  × faster")
-    for name, measured in timings.items():
-        print(f"{name:52}{measured.row(timings[base])}")
-    return {name: measured.to_json(timings[base]) for name, measured in timings.items()}
-
-
 def show_difference(name: str, apart: Mapping[str, float]) -> None:
     print(
         f"{name}: max {apart['max']:.2g}, mean {apart['mean']:.2g}"
@@ -152,7 +144,7 @@ def stylegan2(resolution: int, rounds: int, steps: bool) -> dict[str, Any]:
         ablations.STAIRS, generator.synthesize, codes, EQUAL
     )
     timings = timing.alternate(climbed, rounds)
-    report["stairs"] = show("Step by step, float32", timings, "plain float32")
+    report["stairs"] = timing.show("Step by step, float32", timings, "plain float32")
     for network, kind, mean in ((generator, "float32", EQUAL), (half, "bfloat16", EQUAL_BFLOAT16)):
         report[f"without_{kind}"] = without(ablations.STYLEGAN2, network, codes, mean, rounds)
     return report
@@ -170,7 +162,7 @@ def without(
     runs |= taken_back(table, network.synthesize, codes, mean)
     kind = str(network.mean_w.dtype).removeprefix("torch.")
     timings = timing.alternate(runs, rounds)
-    return show(f"{type(network).__name__} with one thing taken back, {kind}", timings, "ours")
+    return timing.show(f"{type(network).__name__} with one thing taken back, {kind}", timings, "ours")
 
 
 def mobilestylegan(threads: int, rounds: int, steps: bool) -> dict[str, Any]:
@@ -200,7 +192,7 @@ def mobilestylegan(threads: int, rounds: int, steps: bool) -> dict[str, Any]:
         assert report["float32_from_openvino"]["max"] <= WITHIN, "not OpenVINO's image"
     show_difference("ours bfloat16 from ours float32", half_apart)
     timings = timing.alternate(variants, rounds)
-    report["timings"] = show("MobileStyleGAN decode", timings, base)
+    report["timings"] = timing.show("MobileStyleGAN decode", timings, base)
     if steps:
         for net, kind, mean in ((generator, "float32", EQUAL), (half, "bfloat16", EQUAL_BFLOAT16)):
             report[f"without_{kind}"] = without(ablations.MOBILE, net, codes, mean, rounds)

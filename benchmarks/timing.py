@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ PACKAGES = ("torch", "numpy", "safetensors", "openvino")
 
 
 class Timing:
-    """Wall-clock seconds of one variant."""
+    """Seconds of one variant."""
 
     def __init__(self, seconds: list[float]) -> None:
         self.seconds = seconds
@@ -39,24 +40,47 @@ class Timing:
         }
 
 
-def alternate(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every timed comparison."""
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9, help="of which the median is taken")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="one thread, and count its processor time: for machines busy with other work",
+    )
+
+
+def alternate(
+    variants: Mapping[str, Callable[[], object]], rounds: int, cpu_time: bool = False
+) -> dict[str, Timing]:
     """Run every variant once to warm up, then `rounds` times in turns.
 
-    Taking turns spreads the load of other programs over all variants alike, so the ratios of the
-    medians hold on a machine whose absolute times do not.
+    Taking turns spreads the load of other programs over all variants alike. Where two threads have
+    to wait for each other on a crowded machine even ratios of wall-clock times mean little; the
+    processor time of a single thread (`cpu_time`) still does.
     """
+    clock = time.thread_time if cpu_time else time.perf_counter
     for run in variants.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, run in variants.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: Timing(values) for name, values in seconds.items()}
 
 
-def machine(threads: int) -> dict[str, Any]:
+def show(title: str, timings: Mapping[str, Timing], base: str) -> dict[str, Any]:
+    """Print a table of medians with ratios to the variant `base`; return it for the report."""
+    print(f"\n{title}\n{'':52}   median      best  × faster")
+    for name, measured in timings.items():
+        print(f"{name:52}{measured.row(timings[base])}", flush=True)
+    return {name: measured.to_json(timings[base]) for name, measured in timings.items()}
+
+
+def machine(threads: int, cpu_time: bool = False) -> dict[str, Any]:
     """What the figures depend on; call it before the measurement, for the load of others."""
     model, flags = "unknown", ""
     cpuinfo = Path("/proc/cpuinfo")
@@ -71,11 +95,11 @@ def machine(threads: int) -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "instructions": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags],
         "threads": threads,
+        "clock": "processor time" if cpu_time else "wall clock",
         "load_average_before": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
         "system": platform.system(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "mkldnn": torch.backends.mkldnn.is_available(),
     }
 
 

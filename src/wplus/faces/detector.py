@@ -69,20 +69,20 @@ def detect(picture: Image.Image) -> list[Face]:
     usual = [side for side in LEVELS if side <= 1.5 * longer or side == LEVELS[0]]
     attempts = [usual, [SMALLER], [LARGER] if longer > LEVELS[-1] else []]
     for sides in attempts:
-        faces = _examined(picture, _search(picture, sides))
+        faces = _examined(picture, search(picture, sides))
         if faces:
             return faces
     # A sideways photograph without EXIF: the crop turns it upright by itself once it is found.
     for quarter in (1, 3, 2):
         turned = picture.rotate(90 * quarter, expand=True)
-        found = [_turn_back(face, picture.size, quarter) for face in _search(turned, usual)]
+        found = [_turn_back(face, picture.size, quarter) for face in search(turned, usual)]
         faces = _examined(picture, found)
         if faces:
             return faces
     return []
 
 
-def _search(picture: Image.Image, sides: list[int]) -> list[Face]:
+def search(picture: Image.Image, sides: list[int]) -> list[Face]:
     """Rough faces of the picture, searched at each of the sizes."""
     parts = []
     for side in sides:

@@ -5,6 +5,7 @@ The generator inside a published pSp file has the same names under `decoder.`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from wplus.formats.pickles import read_torch
 from wplus.formats.strict import rename, tensors_of
 
 LARGEST = 10  # doublings of 4²; the published generators have 8
+DEEPEST = 64  # mapping layers; they have 8
 
 
 def config_of(state: Mapping[str, Tensor], prefix: str, what: str) -> dict[str, Any]:
@@ -25,21 +27,19 @@ def config_of(state: Mapping[str, Tensor], prefix: str, what: str) -> dict[str, 
     Raises:
         FormatError: they are not of this generator, or of an unknown variant of it.
     """
-    last = 0
-    while f"{prefix}convs.{2 * last}.conv.weight" in state:
-        last += 1
-    depth = 0
-    while f"{prefix}style.{depth + 1}.weight" in state:
-        depth += 1
-    if not last or not depth:
+    last = (_highest(state, f"{prefix}convs.", ".conv.weight") + 2) // 2
+    depth = _highest(state, f"{prefix}style.", ".weight")
+    if last < 1 or depth < 1:
         raise FormatError(
             f"{what}: lacks {prefix}convs.* and {prefix}style.*; it holds no StyleGAN2 generator"
+        )
+    if last > LARGEST or depth > DEEPEST:
+        raise FormatError(
+            f"{what}: a generator of {last + 1} resolutions and {depth} mapping layers is unknown"
         )
     widths = {4: _size(state, f"{prefix}conv1.conv.weight", 1, 5, what)}
     for i in range(last):
         widths[8 << i] = _size(state, f"{prefix}convs.{2 * i}.conv.weight", 1, 5, what)
-    if last > LARGEST:
-        raise FormatError(f"{what}: a generator of {last + 1} resolutions is unknown")
     channel_max = max(widths.values())
     narrow = [size * width for size, width in widths.items() if width < channel_max]
     resolution = 4 << last
@@ -53,6 +53,12 @@ def config_of(state: Mapping[str, Tensor], prefix: str, what: str) -> dict[str, 
         "channel_base": channel_base,
         "channel_max": channel_max,
     }
+
+
+def _highest(state: Mapping[str, Tensor], before: str, after: str) -> int:
+    """The highest number between the two parts of a tensor's name; -1 if there is none."""
+    pattern = re.compile(re.escape(before) + r"(\d{1,6})" + re.escape(after))
+    return max((int(found[1]) for name in state if (found := pattern.fullmatch(name))), default=-1)
 
 
 def _size(state: Mapping[str, Tensor], name: str, axis: int, ndim: int, what: str) -> int:

@@ -1,0 +1,97 @@
+"""What the commands share: the program, its errors, models and devices, progress."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from wplus import __version__
+from wplus.errors import WplusError
+
+if TYPE_CHECKING:  # torch takes seconds to import: help and file lists go without it
+    import torch
+
+    from wplus.psp import PSP
+
+app = App(
+    name="wplus",
+    help="Photographs to the W+ codes of a pretrained StyleGAN, and back.",
+    version=__version__,
+)
+console = Console(stderr=True)
+Model = Annotated[str, Parameter(help="A shipped model's name, or a model file of any known kind.")]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps, ….")]
+Json = Annotated[bool, Parameter(name="--json", negative=())]
+Precision = Literal["float32", "bfloat16"]
+DEFAULT_MODEL = "mobilestylegan-ffhq"
+
+
+def main() -> None:
+    """Entry point: errors become one line on standard error and a non-zero exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        app()
+    except WplusError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        console.print("stopped")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (OSError, MemoryError) as error:
+        fail(error if str(error) else "out of memory; close other programs or use --device")
+    except Exception as error:
+        if os.environ.get("WPLUS_DEBUG"):
+            raise
+        fail(f"{type(error).__name__}: {error} (set WPLUS_DEBUG=1 to see where)")
+
+
+def fail(reason: object) -> None:
+    """Print one line and leave with status 1."""
+    print(f"error: {' '.join(str(reason).split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def load_model(model: str, device: str, precision: Precision = "float32") -> PSP:
+    """The model that --model, --device and --precision name. Raises WplusError."""
+    import torch
+
+    from wplus.models import load
+    from wplus.psp import PSP
+
+    network = load(model, device_of(device), getattr(torch, precision))
+    if not isinstance(network, PSP):
+        raise WplusError(f"{model}: holds a {type(network).__name__}, not a model that makes faces")
+    return network
+
+
+def device_of(name: str) -> torch.device:
+    """The device that --device names; auto takes a GPU where there is one."""
+    import torch
+
+    if name != "auto":
+        try:
+            return torch.device(name)
+        except RuntimeError:
+            raise WplusError(f"--device {name}: use auto, cpu, cuda, cuda:1 or mps") from None
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def bar(quiet: bool) -> Iterator[Progress]:
+    """A progress bar on standard error; hidden where nobody would see it."""
+    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=hidden) as progress:
+        yield progress

@@ -1,0 +1,83 @@
+"""Commands on model files: convert, and the pretrained files that can be fetched."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from cyclopts import App
+from rich.console import Console
+from rich.table import Column, Table
+
+from wplus.cli.app import Json, app
+from wplus.errors import WplusError
+
+models_app = App(name="models", help="The pretrained files: list, fetch, verify, where.")
+app.command(models_app)
+
+
+@app.command
+def convert(source: Path, destination: Path, /) -> None:
+    """Convert a foreign model file to safetensors, safely.
+
+    Reads published pSp, StyleGAN2 (.pt, NVIDIA .pkl), MobileStyleGAN (OpenVINO), ArcFace,
+    CurricularFace, MoCo, LPIPS and MobileFaceNet (.onnx) files. No code of the file is run.
+
+    Example: wplus convert psp_ffhq_encode.pt psp.safetensors
+    """
+    from wplus import checkpoints
+
+    config = checkpoints.convert(source, destination)
+    print(f"{destination}: {config}")
+
+
+@models_app.command(name="list")
+def models_list(*, json_output: Json = False) -> None:
+    """List the files that can be fetched, and whether they are here."""
+    from wplus import weights
+
+    rows = [(asset, weights.cached(name)) for name, asset in weights.ASSETS.items()]
+    if json_output:
+        entries = [{**asdict(asset), "cached": str(path) if path else None} for asset, path in rows]
+        print(json.dumps(entries, indent=2))
+        return
+    table = Table(Column("name", no_wrap=True), "role", Column("MB", justify="right"), "here")
+    for asset, path in rows:
+        table.add_row(asset.name, asset.role, f"{asset.size / 1e6:.1f}", "yes" if path else "")
+    Console().print(table)
+
+
+@models_app.command(name="fetch")
+def models_fetch(names: list[str] | None = None, /) -> int:
+    """Fetch files now (all of them without a name), for machines that will be offline."""
+    from wplus import weights
+
+    failed = False
+    for name in names or list(weights.ASSETS):
+        try:
+            print(weights.fetch(name))
+        except WplusError as error:
+            failed = True
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return int(failed)
+
+
+@models_app.command(name="verify")
+def models_verify() -> int:
+    """Check the sums of all files that are here."""
+    from wplus import weights
+
+    states = [weights.verify(name) for name in weights.ASSETS]
+    for status in states:
+        print(f"{status.state:8} {status.name} {status.detail}".rstrip())
+    return int(any(status.state == "damaged" for status in states))
+
+
+@models_app.command(name="where")
+def models_where() -> None:
+    """Print the folder that the files are kept in."""
+    from wplus import weights
+
+    print(weights.cache_folder())
