@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+torch.set_num_threads(1)  # in networks this small, threads only wait for each other
+
 REFERENCE = Path(__file__).parent / "reference"
 sys.path.insert(0, str(REFERENCE))
 

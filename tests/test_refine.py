@@ -58,6 +58,20 @@ def test_a_batch_changes_nothing(model: PSP) -> None:
         torch.testing.assert_close(together.codes[i : i + 1], alone.codes, rtol=1e-4, atol=1e-5)
 
 
+def test_lower_precision_on_the_way_is_judged_in_full(model: PSP) -> None:
+    pictures = targets(model, 2)
+    settings = {"weights": L2_ONLY, "schedule": Schedule(10)}
+    result = refine(model, pictures, precision=torch.bfloat16, **settings)
+    again = refine(model, pictures, result.codes, weights=L2_ONLY, schedule=Schedule(steps=0))
+    torch.testing.assert_close(result.losses, again.losses)
+    assert (result.losses < refine(model, pictures, **settings).history[0]["loss"]).all()
+    assert next(model.generator.parameters()).dtype == torch.float32
+    # From the answer itself, rounding can only lead away: the start must come back.
+    start = model.sample(2, seed=1)
+    kept = refine(model, pictures, start, precision=torch.bfloat16, **settings)
+    assert torch.equal(kept.codes, start)
+
+
 def test_zero_steps_return_the_start(model: PSP) -> None:
     start = model.sample(2, seed=5)
     result = refine(model, targets(model, 2), start, weights=L2_ONLY, schedule=Schedule(steps=0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +25,10 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     # Short, since the file's own name may be as long as names can be.
     temporary = path.parent / f".{path.stem[:32]}.{secrets.token_hex(6)}{path.suffix}"
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask applies
+    mode = stat.S_IMODE(temporary.stat().st_mode)
     try:
         yield temporary
+        temporary.chmod(mode)  # some writers put a private file of their own in its place
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

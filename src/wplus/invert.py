@@ -63,11 +63,13 @@ class Options:
         steps: of refinement; None for none with an encoder and 100 without one.
         align: find the face and crop it the FFHQ way; else take the middle square as it is.
         all_faces: every face of a picture, not only the largest.
+        precision: of the convolutions during refinement; None for the model's own.
     """
 
     steps: int | None = None
     align: bool = True
     all_faces: bool = False
+    precision: torch.dtype | None = None
 
 
 def invert_files(
@@ -113,7 +115,7 @@ def invert_files(
             name = unused(stem, taken)
             report = partial(progress, path) if progress else None
             try:
-                done = invert_face(face.picture, model, steps, lpips, report)
+                done = invert_face(face.picture, model, steps, lpips, options.precision, report)
                 metadata = {
                     "model": model_name,
                     "source": Path(path).name,
@@ -200,6 +202,7 @@ def invert_face(
     model: PSP,
     steps: int,
     lpips: LPIPS | None = None,
+    precision: torch.dtype | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> InvertedFace:
     """Invert one aligned face.
@@ -209,6 +212,7 @@ def invert_face(
         model: its encoder gives the start; without one, the mean code is the start.
         steps: of refinement.
         lpips: needed for refinement.
+        precision: of the convolutions during refinement, see `refine`.
         progress: called with the step and the number of steps.
     """
     target = images.to_tensor(picture).to(model.device)
@@ -217,7 +221,13 @@ def invert_face(
     if steps:
         report = None if progress is None else (lambda step, _: progress(step, steps))
         refined = refine(
-            model, target, start, lpips=lpips, schedule=Schedule(steps=steps), progress=report
+            model,
+            target,
+            start,
+            lpips=lpips,
+            schedule=Schedule(steps=steps),
+            precision=precision,
+            progress=report,
         )
         start, made = refined.codes, refined.steps
     image = model.decode(start)

@@ -47,7 +47,7 @@ def layers_of(spec: str, style_resolutions: Sequence[int]) -> list[int]:
             chosen.update(found)
         else:
             low, high = _range(word, spec)
-            if not 0 <= low <= high < count:
+            if not low <= high < count:
                 raise ConfigError(f"layers {word!r}: this generator has styles 0 to {count - 1}")
             chosen.update(range(low, high + 1))
     return sorted(chosen)

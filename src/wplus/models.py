@@ -55,8 +55,8 @@ def load(
             A file of one network without a generator (ArcFace, CurricularFace, MoCo, LPIPS) gives
             that network instead of a PSP.
         device: "cpu", "cuda", "cuda:1", "mps", ….
-        dtype: of the parameters: float32, or bfloat16 for twice the speed on CPUs and GPUs that
-            have it. Codes and images stay float32.
+        dtype: of the convolutions: float32, or bfloat16 for about twice the speed on CPUs and GPUs
+            that have it. Codes and images stay float32.
 
     Returns:
         The model. To train its encoder: `model.encoder.train().requires_grad_(True)`.
@@ -77,8 +77,14 @@ def load(
         raise WeightsError(
             f"{name}: no model of this name and no such file; did you mean {near[0]}?"
         )
+    network = network.to(device)
+    if dtype != torch.float32:
+        if isinstance(network, PSP):
+            network.lower_precision(dtype)
+        else:
+            network = network.to(dtype)
     # What the caller gets is a PSP for every file that has a generator, see the docstring.
-    return cast(PSP, network.to(device=device, dtype=dtype))
+    return cast(PSP, network)
 
 
 def _checked(device: str | torch.device) -> torch.device:

@@ -57,6 +57,12 @@ class PSP(nn.Module):
         """Where the model is."""
         return self.mean_codes.device
 
+    def lower_precision(self, dtype: torch.dtype) -> None:
+        """Put encoder and convolutions into `dtype`; codes and images stay float32."""
+        if self.encoder is not None:
+            self.encoder.to(dtype)
+        self.generator.lower_precision(dtype)
+
     def encode(self, images: Tensor) -> Tensor:
         """Images to codes, the mean code included.
 

@@ -143,6 +143,7 @@ def test_options_that_are_no_table(options: object, pyramid: Case) -> None:
         ("celebs_sketch_to_face", 1, "sketch", "sketch"),
         ("celebs_seg_to_face", 19, "labels", "labels"),
         ("celebs_super_resolution", 3, "super_resolution", "low_resolution"),
+        ("toonify", 3, "toonify", "photo"),
         ("my_sketches", 1, "sketch", "sketch"),
         ("my_labels", 12, "labels", "labels"),
         ("my_cats", 3, "inversion", "photo"),

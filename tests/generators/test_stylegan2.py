@@ -259,15 +259,43 @@ def test_single_precision() -> None:
 
 @pytest.mark.parametrize("limit", [0, WIDE])
 @pytest.mark.parametrize("trains", [False, True])
-def test_half_precision_is_close(trains: bool, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_half_precision_is_close(
+    whole: bool, trains: bool, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stylegan2, "WHOLE_BYTES", limit)
-    generator = tiny(channel_base=1024, channel_max=32).requires_grad_(trains)
-    codes = codes_for(generator, 2)
-    expected = generator.synthesize(codes).detach()
-    found = generator.to(torch.bfloat16).synthesize(codes).detach()
+    generator = tiny(channel_base=1024, channel_max=32).float().requires_grad_(trains)
+    codes = codes_for(generator, 2).float().requires_grad_()
+    expected = generator.synthesize(codes)
+    pattern = torch.randn_like(expected)
+    (slope,) = torch.autograd.grad(expected, codes, pattern)
+    if whole:
+        generator.to(torch.bfloat16)
+    else:
+        generator.lower_precision(torch.bfloat16)
+    found = generator.synthesize(codes)
     assert found.dtype == torch.float32
     # bfloat16 keeps 8 bits; errors of some layers add up to a few of them.
     assert (found - expected).square().mean().sqrt() < 0.02 * expected.std()
+    (rough,) = torch.autograd.grad(found, codes, pattern)
+    assert rough.dtype == torch.float32
+    assert (rough - slope).square().mean().sqrt() < 0.2 * slope.std()
+    noisy = generator.synthesize(codes, "random", torch.Generator().manual_seed(0))
+    assert noisy.dtype == torch.float32
+
+
+def test_codes_keep_their_precision_when_the_convolutions_lose_theirs() -> None:
+    generator = tiny().float()
+    z = torch.randn(2, generator.style_dim)
+    w, mean = generator.map(z, 0.5), generator.mean_w.clone()
+    generator.lower_precision(torch.bfloat16)
+    assert torch.equal(generator.map(z, 0.5), w)
+    assert torch.equal(generator.mean_w, mean)
+    kept = {name for name, value in generator.state_dict().items() if value.dtype == torch.float32}
+    lost = {name for name, value in generator.state_dict().items() if value.dtype == torch.bfloat16}
+    assert kept | lost == set(generator.state_dict())
+    assert all("affine" in n or n.startswith("mapping") or n == "mean_w" for n in kept)
+    assert "constant" in lost and "stem.noise" in lost and "stem.affine.bias" in kept
 
 
 @pytest.mark.parametrize(
@@ -314,6 +342,22 @@ def test_resolutions_that_do_not_exist(resolution: int) -> None:
 def test_counts_below_one_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         StyleGAN2(**{**TINY, **options})
+
+
+def test_a_new_generator_starts_as_published() -> None:
+    torch.manual_seed(0)
+    generator = StyleGAN2(64, 32, 4, channel_base=4096, channel_max=64)
+    for name, value in generator.named_parameters():
+        if name.endswith("affine.bias"):
+            assert (value == 1).all(), name  # a style scales by one
+        elif name.endswith(("bias", "noise_strength")):
+            assert (value == 0).all(), name
+        elif name.startswith("mapping"):
+            assert value.std().item() == pytest.approx(100, rel=0.1), name
+        else:
+            assert value.std().item() == pytest.approx(1, rel=0.1), name
+    images = generator.synthesize(generator.map(torch.randn(4, 32)))
+    assert 0.5 < images.std() < 5
 
 
 # ---------------------------------------------------------------- z to w

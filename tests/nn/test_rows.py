@@ -74,10 +74,11 @@ def test_cutting_and_padding() -> None:
 
 def plan_of(height: int, step: int) -> list[rows.Band]:
     """Bands of `step` rows for a convolution that reaches one row to either side."""
-    return [
-        rows.Band(first, min(first + step, height), max(0, first - 1), min(height, first + step + 1))
-        for first in range(0, height, step)
-    ]  # fmt: skip
+    plan = []
+    for first in range(0, height, step):
+        end = min(first + step, height)
+        plan.append(rows.Band(first, end, max(0, first - 1), min(height, end + 1)))
+    return plan
 
 
 def layer(
@@ -120,6 +121,24 @@ def test_without_gradients_nothing_is_kept() -> None:
     (found, _) = rows.banded(layer, plan_of(7, 3), x, weight, bias, None)
     assert not found.requires_grad
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_autocast_covers_both_ways(inside: bool) -> None:
+    tensors = [normal(1, 2, 7, 4), normal(3, 2, 3, 3, seed=1), normal(3, seed=2)]
+    tensors = [tensor.float().requires_grad_() for tensor in tensors]
+    whole = layer(rows.Band(0, 7, 0, 7), *tensors, None)
+    expected = torch.autograd.grad(sum(part.square().sum() for part in whole), tensors)
+    with torch.autocast("cpu", torch.bfloat16):
+        x = tensors[0].bfloat16()  # as an earlier layer leaves it; the weights are wider
+        banded = rows.banded(layer, plan_of(7, 3), x, *tensors[1:], None)
+        assert banded[0].dtype == torch.bfloat16
+        with torch.autocast("cpu", enabled=inside):
+            loss = sum(part.float().square().sum() for part in banded)
+            found = torch.autograd.grad(loss, tensors)
+    for one, other in zip(found, expected):
+        assert one.dtype == torch.float32
+        assert (one - other).abs().max() < 0.03 * other.abs().max()
 
 
 def test_second_derivatives_are_refused_rather_than_wrong() -> None:

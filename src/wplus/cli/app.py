@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from wplus import __version__
 from wplus.errors import WplusError
@@ -95,3 +96,8 @@ def bar(quiet: bool) -> Iterator[Progress]:
     hidden = quiet or not console.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=hidden) as progress:
         yield progress
+
+
+def show(table: Table) -> None:
+    """Print a table: as wide as the terminal, or wide enough for whoever reads a pipe."""
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

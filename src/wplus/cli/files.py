@@ -8,10 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cyclopts import App
-from rich.console import Console
 from rich.table import Column, Table
 
-from wplus.cli.app import Json, app
+from wplus.cli.app import Json, app, show
 from wplus.errors import WplusError
 
 models_app = App(name="models", help="The pretrained files: list, fetch, verify, where.")
@@ -46,7 +45,7 @@ def models_list(*, json_output: Json = False) -> None:
     table = Table(Column("name", no_wrap=True), "role", Column("MB", justify="right"), "here")
     for asset, path in rows:
         table.add_row(asset.name, asset.role, f"{asset.size / 1e6:.1f}", "yes" if path else "")
-    Console().print(table)
+    show(table)
 
 
 @models_app.command(name="fetch")

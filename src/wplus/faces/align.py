@@ -33,7 +33,7 @@ def align(
     picture: Image.Image,
     which: Literal["largest", "all"] = "largest",
     output_size: int = 256,
-    transform_size: int | None = None,
+    recipe: Literal["ffhq", "psp"] = "ffhq",
 ) -> list[AlignedFace]:
     """The FFHQ crops of the faces in an upright picture, the largest first.
 
@@ -41,7 +41,9 @@ def align(
         picture: any Pillow picture; `wplus.images.read` gives upright ones.
         which: the largest face only, or every face.
         output_size: pixels a side of a crop.
-        transform_size: see `wplus.faces.crop`; None crops as the published pSp does.
+        recipe: "ffhq" transforms at four times the output size and shrinks, as the photographs
+            were made that generators and encoders learn from; "psp" transforms at the output size,
+            as the published pSp does, which leaves some aliasing.
 
     Raises:
         FaceError: no face is found.
@@ -52,13 +54,13 @@ def align(
     faces = detect(picture)
     if not faces:
         raise FaceError(
-            "no face found; if the picture is an aligned face or shows no person, "
-            "take it as it is (--no-align)"
+            "no face found; if this is an aligned face already or needs no alignment, "
+            "take it as it is with --no-align"
         )
+    transform_size = {"ffhq": 4, "psp": 1}[recipe] * output_size
     aligned = []
     for face in faces[:1] if which == "largest" else faces:
         square = from_points(face.points, picture.size, output_size)
-        aligned.append(
-            AlignedFace(crop(picture, square, transform_size=transform_size), square, face)
-        )
+        square_picture = crop(picture, square, transform_size=transform_size)
+        aligned.append(AlignedFace(square_picture, square, face))
     return aligned

@@ -150,9 +150,7 @@ def from_landmarks(
     Raises:
         FaceError: landmarks of another shape, or that make no crop.
     """
-    points = np.asarray(landmarks, np.float64)
-    if points.shape != (68, 2):
-        raise FaceError(f"the crop needs 68 landmarks (68, 2), not {points.shape}")
+    points = _finite(landmarks, 68)
     eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
     quad = _oriented_square(LANDMARK_RULE, *eyes, points[48], points[54])
     return CropGeometry(quad, picture_size, output_size)
@@ -169,9 +167,7 @@ def from_points(
     Raises:
         FaceError: points of another shape, or that make no crop.
     """
-    five = np.asarray(points, np.float64)
-    if five.shape != (5, 2):
-        raise FaceError(f"the crop needs five points (5, 2), not {five.shape}")
+    five = _finite(points, 5)
     quad = _oriented_square(rule, five[0], five[1], five[3], five[4])
     return CropGeometry(quad, picture_size, output_size)
 
@@ -187,6 +183,15 @@ def whole(picture_size: tuple[int, int], output_size: int = 256) -> CropGeometry
     return CropGeometry(quad, picture_size, output_size)
 
 
+def _finite(points: ArrayLike, count: int) -> NDArray[np.float64]:
+    array = np.asarray(points, np.float64)
+    if array.shape != (count, 2):
+        raise FaceError(f"the crop needs {count} points ({count}, 2), not {array.shape}")
+    if not np.isfinite(array).all():
+        raise FaceError("the points of this face are not finite numbers")
+    return array
+
+
 def _oriented_square(
     rule: Rule,
     left_eye: NDArray[np.float64],
@@ -198,7 +203,7 @@ def _oriented_square(
     eye_to_eye, eye_to_mouth = right_eye - left_eye, mouth - eyes
     axis = eye_to_eye - rule.lean * quarter_turn(eye_to_mouth)
     length = math.hypot(*axis)
-    if not length > 0:  # also catches NaN
+    if length == 0:
         raise FaceError("the points of this face do not tell which way is up")
     half = max(rule.eyes * math.hypot(*eye_to_eye), rule.mouth * math.hypot(*eye_to_mouth))
     return square(eyes + rule.drop * eye_to_mouth, axis * (half / length))

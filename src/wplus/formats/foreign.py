@@ -41,6 +41,8 @@ def _openvino(path: Path) -> Found:
     folder = path if path.is_dir() else path.parent
     mapping, synthesis = folder / MAPPING, folder / SYNTHESIS
     missing = [file.name for file in (mapping, synthesis) if not file.is_file()]
+    if len(missing) == 2 and path.is_dir():
+        raise FormatError(f"{path}: is a folder, and not one of MobileStyleGAN's files")
     if missing:
         raise FormatError(f"{path}: {' and '.join(missing)} missing; a generator needs both")
     return mobile_files(mapping, synthesis)

@@ -131,6 +131,17 @@ class Generator(nn.Module, ABC):
         """Whether autograd must reach the generator's own weights."""
         return torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
 
+    def lower_precision(self, dtype: torch.dtype) -> None:
+        """Put the convolutions into `dtype`; what makes and reads codes stays as it is.
+
+        Codes, mapping and style affines cost nothing and bfloat16 would round them to three digits.
+        """
+        for tensors in (self.named_parameters(), self.named_buffers()):
+            for name, tensor in tensors:
+                reads_codes = "affine" in name or name.startswith("mapping") or name == "mean_w"
+                if not reads_codes and tensor.is_floating_point():
+                    tensor.data = tensor.data.to(dtype)
+
     @torch.no_grad()
     def estimate_mean_w(self, num_samples: int = 100_000, seed: int = 0) -> Tensor:
         """(style_dim,) mean of w over `num_samples` draws of z; used where a file has no mean."""

@@ -70,7 +70,7 @@ class SeparableConv(nn.Module):
     def styled_depthwise(self, w: Tensor) -> Tensor:
         """(in, 1, 3, 3): for one sample, the scale of a channel can go into its filter."""
         style: Tensor = self.affine(w)
-        return self.depthwise * style[0, :, None, None, None]
+        return (self.depthwise * style[0, :, None, None, None]).to(self.depthwise.dtype)
 
 
 def activate(x: Tensor, noise: Tensor | None) -> Tensor:

@@ -66,6 +66,8 @@ class _Banded(torch.autograd.Function):
         ctx: Any, run: Run, plan: list[Band], x: Tensor, *parameters: Tensor | None
     ) -> tuple[Tensor, ...]:
         ctx.run, ctx.plan = run, plan
+        device = x.device.type
+        ctx.autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
         ctx.save_for_backward(x, *parameters)
         wholes: list[Tensor] = []
         for band in plan:
@@ -79,6 +81,7 @@ class _Banded(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *parameters = ctx.saved_tensors
+        enabled, dtype = ctx.autocast
         wanted = list(ctx.needs_input_grad[2:])
         sums = [
             torch.zeros_like(tensor) if want else None
@@ -89,7 +92,8 @@ class _Banded(torch.autograd.Function):
             inputs = [slab]
             for tensor, want in zip(parameters, wanted[1:]):
                 inputs.append(tensor.detach().requires_grad_(want) if want else tensor)
-            with torch.enable_grad():
+            # The way back is usually taken outside of the autocast that the way there was in.
+            with torch.enable_grad(), torch.autocast(x.device.type, dtype, enabled=enabled):
                 parts = ctx.run(band, *inputs)
             found = iter(
                 torch.autograd.grad(

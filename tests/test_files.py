@@ -1,0 +1,124 @@
+"""A file is written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from wplus.files import atomic
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    with atomic(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".txt"
+        temporary.write_text("half")
+        assert not path.exists()
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert listing(path.parent) == ["a.txt"]
+
+
+def interrupted(path: Path, error: type[BaseException]) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_failure_leaves_the_old_file(error: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(error):
+        interrupted(path, error)
+    assert path.read_text() == "old"
+    assert listing(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_leaves_nothing_where_nothing_was(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        interrupted(tmp_path / "a.txt", RuntimeError)
+    assert listing(tmp_path) == []
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "a.txt") as temporary:
+        temporary.unlink()  # a writer that cleans up after itself
+    assert listing(tmp_path) == []
+
+
+def test_the_old_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with atomic(str(path)) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_it_has_the_permissions_of_an_ordinary_file(mask: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        with atomic(tmp_path / "a.txt") as temporary:
+            temporary.write_text("x")
+        (tmp_path / "b.txt").write_text("x")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.txt", "b.txt")]
+    assert modes[0] == modes[1] == 0o666 & ~mask
+
+
+def test_writers_may_put_a_file_of_their_own_in_its_place(tmp_path: Path) -> None:
+    with atomic(tmp_path / "a.txt") as temporary:
+        own = tmp_path / "own"
+        own.write_text("x")
+        own.chmod(0o600)
+        own.replace(temporary)
+    (tmp_path / "b.txt").write_text("x")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+    assert listing(tmp_path) == ["a.txt", "b.txt"]
+
+
+def test_names_as_long_as_they_can_be(tmp_path: Path) -> None:
+    for stem in ("a" * 251, "é" * 125):
+        path = tmp_path / f"{stem}.txt"
+        with atomic(path) as temporary:
+            temporary.write_text("x")
+        assert path.read_text() == "x"
+
+
+def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    barrier = threading.Barrier(8)
+    seen: list[str] = []
+
+    def write(text: str) -> None:
+        with atomic(path) as temporary:
+            temporary.write_text(text)
+            barrier.wait()
+            seen.append(temporary.read_text())
+
+    threads = [threading.Thread(target=write, args=(str(i),)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(seen) == [str(i) for i in range(8)]
+    assert path.read_text() in seen
+    assert listing(tmp_path) == ["a.txt"]
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "a.txt", tmp_path / "folder", Path("/")):
+        with pytest.raises(OSError), atomic(path) as temporary:  # noqa: PT011
+            temporary.write_text("x")
+    assert listing(tmp_path) == ["file", "folder"]
+    assert listing(tmp_path / "folder") == []

@@ -1,0 +1,123 @@
+"""`wplus.load`: by name or by file, onto a device, in a precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+import wplus
+from wplus import checkpoints, models
+from wplus.errors import ConfigError, FormatError, WeightsError
+from wplus.psp import PSP
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "small.safetensors"
+    checkpoints.save(tiny.model(), path)
+    return path
+
+
+def test_paths_as_text_and_as_paths(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = tiny.model().sample(1, seed=0)
+    monkeypatch.chdir(file.parent)
+    for path in (file, str(file), "small.safetensors", "./small.safetensors"):
+        assert torch.equal(wplus.load(path).sample(1, seed=0), expected)
+
+
+def test_names_come_before_files_of_other_names(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+
+    def small() -> PSP:
+        called.append(1)
+        return tiny.model("mobilestylegan", None)
+
+    monkeypatch.setitem(models.NAMED, "small", small)
+    monkeypatch.setattr(models, "DEFAULT", "small")
+    assert wplus.load("small").num_styles == 8
+    assert len(called) == 1
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").write_bytes(file.read_bytes())
+    with pytest.raises(FormatError, match=r"^small: is a safetensors file"):
+        wplus.load("small")  # a file of that name is what the user sees
+
+
+@pytest.mark.parametrize("name", ["mobilestylegan", "mobilestylegan_ffhq", "nonsense", "ffhq"])
+def test_unknown_names(name: str) -> None:
+    with pytest.raises(WeightsError) as error:
+        wplus.load(name)
+    assert str(error.value) == (
+        f"{name}: no model of this name and no such file; did you mean mobilestylegan-ffhq?"
+    )
+
+
+@pytest.mark.parametrize("name", ["none.pt", "none.safetensors", "no/such/model", "none.pkl"])
+def test_missing_files(name: str) -> None:
+    with pytest.raises(FormatError, match=rf"^{name}: no such file$"):
+        wplus.load(name)
+
+
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
+def test_devices(device: str | torch.device, file: Path) -> None:
+    assert wplus.load(file, device=device).device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "", "cpu:x"])
+def test_devices_that_cannot_be_used(device: str, file: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        wplus.load(file, device=device)
+    assert str(error.value).startswith(f"device {device!r} cannot be used here: ")
+    assert "\n" not in str(error.value)
+
+
+def test_the_device_is_looked_at_before_anything_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fetched() -> PSP:
+        raise AssertionError
+
+    monkeypatch.setitem(models.NAMED, "small", fetched)
+    with pytest.raises(ConfigError):
+        wplus.load("small", device="cuda:99")
+
+
+def test_precision(file: Path) -> None:
+    model = wplus.load(file, dtype=torch.bfloat16)
+    single = wplus.load(file)
+    assert model.generator.constant.dtype == torch.bfloat16
+    assert next(model.encoder.parameters()).dtype == torch.bfloat16  # type: ignore[union-attr]
+    assert torch.equal(model.mean_codes, single.mean_codes)
+    codes = single.sample(2, seed=0)
+    assert torch.equal(model.sample(2, seed=0), codes)
+    image, expected = model.decode(codes), single.decode(codes)
+    assert image.dtype == torch.float32
+    assert not torch.equal(image, expected)
+    assert (image - expected).square().mean().sqrt() < 0.03 * expected.std()
+
+
+def test_networks_without_a_generator(tmp_path: Path) -> None:
+    part = tiny.FROZEN["arcface"]
+    network = tiny.unusual(checkpoints.networks.build(part))
+    checkpoints.save(network, tmp_path / "face.safetensors", part)
+    found = wplus.load(tmp_path / "face.safetensors", dtype=torch.bfloat16)
+    x = torch.rand(1, 3, 16, 16)
+    np.testing.assert_allclose(found(x.bfloat16()).float(), network(x), atol=0.05)
+
+
+@pytest.mark.network
+def test_the_default_model() -> None:
+    model = wplus.load()
+    assert (model.num_styles, model.resolution) == (23, 1024)
+    assert model.encoder is None
+    assert model.config.generator.kind == "mobilestylegan"
+    face = wplus.images.resize(model.decode(model.mean_codes[None]), 64)
+    assert face.shape == (1, 3, 64, 64)
+    assert face.abs().max() < 1.2
+    # A face: its middle is warmer (more red than blue) than not.
+    assert (face[0, 0, 24:48, 24:40] - face[0, 2, 24:48, 24:40]).mean() > 0.1

@@ -1,0 +1,111 @@
+"""The table of tasks against the table of the method, and what a row may not say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, asdict, replace
+from typing import Any
+
+import pytest
+
+from wplus import latents, sources, tasks
+from wplus.config import SOURCES
+from wplus.errors import ConfigError
+
+# l2, lpips, identity, regularization, crop_l2, crop_lpips, similarity, code: as in the paper.
+METHOD = {
+    "inversion": (1, 0.8, 0.1, 0, 0, 0, 0, 0),
+    "frontalization": (0.001, 0.08, 1, 0.005, 0.01, 0.8, 0, 0),
+    "sketch": (1, 0.8, 0, 0.005, 0, 0, 0, 0),
+    "labels": (1, 0.8, 0, 0.005, 0, 0, 0, 0),
+    "super_resolution": (1, 0.8, 0.1, 0.005, 0, 0, 0, 0),
+    "toonify": (1, 0.8, 1, 0.025, 0, 0, 0, 0),
+    "inpainting": (1, 0.8, 0.1, 0.005, 0, 0, 0, 0),
+    "domain": (1, 0.8, 0, 0, 0, 0, 0.5, 0),
+}
+INPUTS = {
+    "inversion": ("photo", 3),
+    "frontalization": ("photo", 3),
+    "sketch": ("sketch", 1),
+    "labels": ("labels", 19),
+    "super_resolution": ("low_resolution", 3),
+    "toonify": ("photo", 3),
+    "inpainting": ("masked", 3),
+    "domain": ("photo", 3),
+}
+STYLEGAN2_1024 = (4, 8, 8, 16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024, 1024)
+
+
+def test_weights_are_the_papers() -> None:
+    terms = (
+        "l2", "lpips", "identity", "regularization", "crop_l2", "crop_lpips", "similarity", "code",
+    )  # fmt: skip
+    assert {name: tuple(task.weights[term] for term in terms) for name, task in tasks.TASKS.items()
+            } == METHOD  # fmt: skip
+    assert all(tuple(task.weights) == terms == tasks.TERMS for task in tasks.TASKS.values())
+
+
+def test_inputs() -> None:
+    assert {n: (t.source, t.input_channels) for n, t in tasks.TASKS.items()} == INPUTS
+    assert {task.source for task in tasks.TASKS.values()} == set(SOURCES)
+    assert tasks.TASKS["labels"].input_channels == len(sources.LABELS)
+    assert tasks.TASKS["super_resolution"].factors == sources.FACTORS
+
+
+def test_only_frontalization_flips_both_sides_for_themselves() -> None:
+    flips = {name: task.flip for name, task in tasks.TASKS.items()}
+    assert flips.pop("frontalization") == "independent"
+    assert set(flips.values()) == {"both"}
+
+
+def test_redrawn_styles_are_those_of_the_paper() -> None:
+    redrawn = {
+        name: (latents.layers_of(task.redraw, STYLEGAN2_1024), task.alpha)
+        for name, task in tasks.TASKS.items()
+        if task.redraw is not None
+    }
+    fine, medium = list(range(7, 18)), list(range(3, 7))
+    assert redrawn == {
+        "sketch": (fine, 1.0),
+        "labels": (fine, 1.0),
+        "super_resolution": (medium, 0.5),
+    }
+
+
+def test_names_are_keys_and_rows_cannot_be_changed() -> None:
+    assert all(name == task.name for name, task in tasks.TASKS.items())
+    task = tasks.find("inversion")
+    assert task is tasks.TASKS["inversion"]
+    with pytest.raises(FrozenInstanceError):
+        task.flip = "none"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        tasks.TASKS["other"] = task  # type: ignore[index]
+    assert asdict(task)["weights"] == dict(task.weights)
+    with pytest.raises(ConfigError, match=r"no task 'invert'; there are: inversion, frontal"):
+        tasks.find("invert")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": "video"}, "source 'video'"),
+        ({"flip": "yes"}, "flip 'yes'"),
+        ({"weights": {"gan": 1.0}}, "weights of gan"),
+        ({"weights": {"l2": -1.0}}, "0 or more"),
+        ({"weights": {"l2": float("nan")}}, "0 or more"),
+        ({"weights": {"identity": 0.1, "similarity": 0.5}}, "exclude"),
+        ({"alpha": 1.5}, "alpha"),
+        ({"input_channels": 0}, "input_channels"),
+        ({"factors": (2,)}, "factors"),
+        ({"source": "low_resolution"}, "factors"),
+    ],
+)
+def test_a_wrong_row_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(tasks.TASKS["inversion"], **changes)
+
+
+def test_listing_tasks_needs_no_torch() -> None:
+    program = "import sys, wplus.tasks; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
