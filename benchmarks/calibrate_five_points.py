@@ -56,8 +56,8 @@ def error(rule: Rule, samples: Sequence[Sample]) -> NDArray[np.float64]:
     found = np.array([from_points(points, (1, 1), rule=rule).quad for points, _ in samples])
     true = np.array([quad for _, quad in samples])
     sides = np.linalg.norm(true[:, 3] - true[:, 0], axis=1)
-    distances: NDArray[np.float64] = np.linalg.norm(found - true, axis=2).mean(axis=1)
-    return 100 * distances / sides
+    errors: NDArray[np.float64] = np.linalg.norm(found - true, axis=2).mean(axis=1) / sides * 100
+    return errors
 
 
 def fit(samples: Sequence[Sample]) -> Rule:
@@ -75,7 +75,7 @@ def fit(samples: Sequence[Sample]) -> Rule:
                     best, lowest, improved = trial, value, True
         if not improved:
             step /= 2
-    return Rule(*best)
+    return Rule(*(round(value, 3) for value in best))
 
 
 def line(name: str, values: NDArray[np.float64]) -> str:

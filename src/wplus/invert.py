@@ -166,7 +166,11 @@ def find_faces(path: str, options: Options) -> list[FoundFace]:
         return [
             FoundFace(
                 face.picture,
-                faces.crop(picture, replace(face.geometry, output_size=SHOWN)),
+                faces.crop(
+                    picture,
+                    replace(face.geometry, output_size=SHOWN),
+                    transform_size=4 * SHOWN,  # as FFHQ does: smoother
+                ),
                 face.geometry,
             )
             for face in faces.align(picture, which, SIZE)

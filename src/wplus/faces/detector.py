@@ -2,8 +2,9 @@
 
 First the whole picture is searched at several sizes, because SCRFD misses faces that fill the
 picture at its usual 640 pixels, and small faces of large pictures. Then every face is looked at
-again, turned upright and brought to one size, plain and mirrored: this halves the error of the
-points (`benchmarks/calibrate_five_points.py`) and throws out what only looked like a face.
+again, turned upright and brought to one size, plain and mirrored. The second look drops what only
+resembled a face, and takes the mean error of the FFHQ crop's corners from 5.2 to 2.9 % of its side
+(`benchmarks/calibrate_five_points.py`).
 """
 
 from __future__ import annotations

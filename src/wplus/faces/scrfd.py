@@ -27,7 +27,8 @@ ASSET = "scrfd-500m.onnx"
 STRIDES = (8, 16, 32)
 ANCHORS = 2
 MULTIPLE = 32  # sides of an input are multiples of the largest stride
-_INPUT_GAIN = 255 / 256  # the network was trained on (level - half) / 128 instead of / 127.5
+# It was trained on levels around 0 divided by 128; images in [-1, 1] are divided by 255 / 2.
+_INPUT_GAIN = 255 / 256
 
 Floats = NDArray[np.float32]
 
