@@ -94,7 +94,8 @@ def transposed_haar(bands: Tensor) -> Tensor:
     channels = bands.shape[1] // 4
     signs = [(1, 1, 1, 1), (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1)]
     kernel = torch.tensor(signs, dtype=bands.dtype).reshape(4, 1, 2, 2).repeat(channels, 1, 1, 1)
-    grouped = bands.unflatten(1, (4, channels)).transpose(1, 2).flatten(1, 2)
+    count, _, height, width = bands.shape
+    grouped = bands.reshape(count, 4, channels, height, width).transpose(1, 2).flatten(1, 2)
     return F.conv_transpose2d(grouped, kernel, stride=2, groups=channels)
 
 

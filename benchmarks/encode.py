@@ -1,13 +1,12 @@
 """How fast the paper's encoder runs: IR-SE-50 pyramid, 18 styles, one 256² picture.
 
-    python benchmarks/encode.py --threads 2 --json encode.json
+python benchmarks/encode.py --threads 2 --json encode.json
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-from pathlib import Path
 from unittest.mock import patch
 
 import timing
@@ -32,19 +31,22 @@ def random_pyramid() -> PyramidEncoder:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time of the paper's encoder.")
     timing.add_options(parser)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    report = {"machine": timing.machine(options.threads, options.cpu_time)}
+    turns = timing.turns(options)
+    report = {"machine": timing.machine(turns)}
 
     encoder = random_pyramid()
-    arranged = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
+    arranged = copy.deepcopy(encoder)
+    for parameter in arranged.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     half = copy.deepcopy(encoder).bfloat16()
     images = torch.rand(1, 3, 256, 256) * 2 - 1
 
     def contiguous() -> Tensor:
         with patch.object(torch, "channels_last", torch.contiguous_format):
-            return encoder(images)
+            codes: Tensor = encoder(images)
+        return codes
 
     variants = {
         "NCHW": contiguous,
@@ -56,7 +58,7 @@ def main() -> None:
         expected = encoder(images)
         apart = float((contiguous() - expected).abs().max() / expected.std())
         assert apart <= 1e-3, f"another layout gives other codes ({apart:.2g})"
-        timings = timing.alternate(variants, options.rounds, options.cpu_time)
+        timings = turns.alternate(variants)
     report["timings"] = timing.show("Encode", timings, "NCHW")
     timing.write(report, options.json)
 

@@ -143,7 +143,9 @@ class Meter:
     def report(self, image: Tensor) -> Report:
         """Everything, for the parent process."""
         assert image.shape == (1, 3, 1024, 1024) and bool(image.isfinite().all())
-        return {"peak_gb": self.stages["decode"]["peak_gb"], "stages": self.stages}
+        last = self.stages["decode"]
+        after = last.get("anonymous_gb", 0.0) + last.get("file_gb", 0.0)
+        return {"peak_gb": last["peak_gb"], "after_gb": round(after, 3), "stages": self.stages}
 
 
 def resident() -> dict[str, float]:
@@ -197,12 +199,13 @@ def main() -> None:
         if not (folder / "psp.safetensors").exists():
             write_published(folder / "psp.pt")
             checkpoints.save(checkpoints.load(folder / "psp.pt"), folder / "psp.safetensors")
-        report: Report = {"machine": timing.machine(options.threads)}
-        print(f"{'':32} peak GB   load s  encode s  decode s")
+        report: Report = {"machine": timing.machine()}
+        print(f"{'':32} peak GB    after    load s  encode s  decode s")
         for way in WAYS:
             found = report[way] = in_a_process(way, folder, options.threads)
             seconds = [found["stages"][stage]["seconds"] for stage in ("load", "encode", "decode")]
-            print(f"{way:32}{found['peak_gb']:8.2f}" + "".join(f"{s:10.2f}" for s in seconds))
+            sizes = f"{found['peak_gb']:8.2f} {found['after_gb']:8.2f}"
+            print(f"{way:32}{sizes}" + "".join(f"{s:10.2f}" for s in seconds))
     timing.write(report, options.json)
 
 

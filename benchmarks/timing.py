@@ -9,6 +9,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 PACKAGES = ("torch", "numpy", "safetensors", "openvino")
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # of interest
 
 
 class Timing:
@@ -36,8 +38,37 @@ class Timing:
             "median": round(self.median, 4),
             "best": round(self.best, 4),
             "times_faster": round(base.median / self.median, 3),
-            "rounds": len(self.seconds),
         }
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How variants are timed.
+
+    Attributes:
+        rounds: how often each runs, after one run to warm up.
+        threads: of torch and of what it is compared with.
+        cpu_time: count processor time instead of wall-clock time. Where two threads have to wait
+            for each other on a crowded machine, even ratios of wall-clock times mean little; the
+            processor time of one thread still does.
+    """
+
+    rounds: int
+    threads: int
+    cpu_time: bool = False
+
+    def alternate(self, variants: Mapping[str, Callable[[], object]]) -> dict[str, Timing]:
+        """Time the variants in turns, which spreads the load of other programs over all alike."""
+        clock = time.process_time if self.cpu_time else time.perf_counter
+        for run in variants.values():
+            run()
+        seconds: dict[str, list[float]] = {name: [] for name in variants}
+        for _ in range(self.rounds):
+            for name, run in variants.items():
+                start = clock()
+                run()
+                seconds[name].append(clock() - start)
+        return {name: Timing(values) for name, values in seconds.items()}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -47,29 +78,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpu-time",
         action="store_true",
-        help="one thread, and count its processor time: for machines busy with other work",
+        help="processor time of one thread: for machines that are busy with other work",
     )
+    parser.add_argument("--json", type=Path, help="where to write the figures")
 
 
-def alternate(
-    variants: Mapping[str, Callable[[], object]], rounds: int, cpu_time: bool = False
-) -> dict[str, Timing]:
-    """Run every variant once to warm up, then `rounds` times in turns.
-
-    Taking turns spreads the load of other programs over all variants alike. Where two threads have
-    to wait for each other on a crowded machine even ratios of wall-clock times mean little; the
-    processor time of a single thread (`cpu_time`) still does.
-    """
-    clock = time.thread_time if cpu_time else time.perf_counter
-    for run in variants.values():
-        run()
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(rounds):
-        for name, run in variants.items():
-            start = clock()
-            run()
-            seconds[name].append(clock() - start)
-    return {name: Timing(values) for name, values in seconds.items()}
+def turns(options: argparse.Namespace) -> Turns:
+    """What the options ask for; sets torch's threads."""
+    threads = 1 if options.cpu_time else options.threads
+    torch.set_num_threads(threads)
+    return Turns(options.rounds, threads, options.cpu_time)
 
 
 def show(title: str, timings: Mapping[str, Timing], base: str) -> dict[str, Any]:
@@ -80,25 +98,27 @@ def show(title: str, timings: Mapping[str, Timing], base: str) -> dict[str, Any]
     return {name: measured.to_json(timings[base]) for name, measured in timings.items()}
 
 
-def machine(threads: int, cpu_time: bool = False) -> dict[str, Any]:
+def machine(turns: Turns | None = None) -> dict[str, Any]:
     """What the figures depend on; call it before the measurement, for the load of others."""
-    model, flags = "unknown", ""
+    model, flags = platform.processor() or platform.machine(), set[str]()
     cpuinfo = Path("/proc/cpuinfo")
     for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             model = value.strip()
-        elif key.strip() == "flags":
-            flags = value
+        elif key.strip() in ("flags", "Features"):
+            flags = set(value.split())
+    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
     return {
         "cpu": model,
         "cpu_count": os.cpu_count(),
-        "instructions": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags],
-        "threads": threads,
-        "clock": "processor time" if cpu_time else "wall clock",
-        "load_average_before": [round(load, 2) for load in os.getloadavg()],
-        "python": platform.python_version(),
+        "instructions": [name for name in INSTRUCTIONS if name in flags],
+        "load_average_before": [round(average, 2) for average in load],
+        "threads": torch.get_num_threads(),
+        "rounds": turns.rounds if turns else 1,
+        "clock": "processor time" if turns and turns.cpu_time else "wall clock",
         "system": platform.system(),
+        "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
 

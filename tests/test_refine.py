@@ -12,7 +12,7 @@ from wplus.losses import LPIPS
 from wplus.psp import PSP
 from wplus.refine import Schedule, Weights, refine
 
-L2_ONLY = Weights(lpips=0.0)
+L2_ONLY = Weights(lpips=0.0, prior=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_target_of_another_size_is_brought_to_256(model: PSP) -> None:
 
 def test_terms_are_weighted_and_named(model: PSP) -> None:
     torch.manual_seed(0)
-    weights = Weights(l2=2.0, lpips=0.5, distance=3.0)
+    weights = Weights(l2=2.0, lpips=0.5, distance=3.0, prior=0.0)
     start = model.sample(1, seed=2)
     result = refine(
         model,
@@ -118,6 +118,31 @@ def test_terms_are_weighted_and_named(model: PSP) -> None:
     )
     assert float(result.history[0]["distance"]) == 0.0
     assert float(last["distance"]) > 0.0
+
+
+def test_the_prior_is_in_units_of_w(model: PSP) -> None:
+    """Codes drawn from W have a mean squared whitened offset of 1, whatever the generator."""
+    codes = model.sample(400, seed=9)
+    schedule = Schedule(steps=0)
+    weights = Weights(l2=1.0, lpips=0.0, prior=0.5)
+    pictures = targets(model, 1).expand(400, -1, -1, -1)
+    result = refine(model, pictures, codes, weights=weights, schedule=schedule)
+    terms = result.history[0]
+    assert float(terms["prior"].mean()) == pytest.approx(1.0, abs=0.1)
+    torch.testing.assert_close(terms["loss"], terms["l2"] + 0.5 * terms["prior"])
+    far = model.mean_codes + 3 * (codes[:1] - model.mean_codes)
+    again = refine(model, pictures[:1], far, weights=weights, schedule=schedule)
+    torch.testing.assert_close(again.history[0]["prior"], 9 * terms["prior"][:1])
+
+
+def test_the_prior_keeps_codes_near_w(model: PSP) -> None:
+    pictures = torch.rand(1, 3, 64, 64) * 2 - 1  # nothing that the generator can make
+    distances = []
+    for prior in (0.0, 0.1):
+        weights = Weights(lpips=0.0, prior=prior)
+        found = refine(model, pictures, weights=weights, schedule=Schedule(30)).codes
+        distances.append(float((found - model.mean_codes).square().mean()))
+    assert distances[1] < 0.5 * distances[0]
 
 
 def test_what_is_missing_or_senseless_is_refused(model: PSP) -> None:
