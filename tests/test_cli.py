@@ -70,11 +70,11 @@ def photo(tmp_path: Path) -> Path:
 def test_help_lists_the_commands() -> None:
     result = run("--help")
     assert result.returncode == 0
-    for command in ("invert", "align", "sample", "decode", "convert", "models"):
+    for command in ("invert", "align", "sample", "decode", "evaluate", "convert", "models"):
         assert command in result.stdout
 
 
-@pytest.mark.parametrize("command", ["invert", "align", "sample", "decode", "convert"])
+@pytest.mark.parametrize("command", ["invert", "align", "sample", "decode", "evaluate", "convert"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.returncode == 0

@@ -10,7 +10,7 @@ from wplus.errors import ConfigError
 from wplus.generators import MobileStyleGAN
 from wplus.losses import LPIPS
 from wplus.psp import PSP
-from wplus.refine import Schedule, Weights, refine
+from wplus.refine import Schedule, Weights, grid_energy, refine
 
 L2_ONLY = Weights(lpips=0.0, prior=0.0)
 
@@ -143,6 +143,35 @@ def test_the_prior_keeps_codes_near_w(model: PSP) -> None:
         found = refine(model, pictures, weights=weights, schedule=Schedule(30)).codes
         distances.append(float((found - model.mean_codes).square().mean()))
     assert distances[1] < 0.5 * distances[0]
+
+
+def test_grid_energy_sees_grids_and_nothing_else() -> None:
+    rng = torch.Generator().manual_seed(0)
+    smooth = torch.nn.functional.interpolate(
+        torch.randn(1, 3, 16, 16, generator=rng), (1024, 1024), mode="bicubic"
+    )
+    noise = 0.3 * torch.randn(1, 3, 1024, 1024, generator=rng)
+    energies = {}
+    for period in (0, 2, 4, 8):
+        stripes = 0.05 * torch.ones(1024)
+        if period:
+            stripes[torch.arange(1024) % period < period // 2] = -0.05
+        picture = smooth + noise + (stripes if period else 0)
+        pooled = torch.nn.functional.adaptive_avg_pool2d(picture, 256)
+        energies[period] = float(grid_energy(picture, pooled))
+        # The slow formula: one patch, one channel, one place at a time.
+        lost = picture - torch.nn.functional.interpolate(pooled, (1024, 1024), mode="bilinear")
+        patch = lost[0, 1, 64:128, 192:256]
+        slow = sum(float(patch[a::8, b::8].mean()) ** 2 for a in range(8) for b in range(8)) / 64
+        crop = slice(64, 128), slice(192, 256)
+        whole = grid_energy(
+            picture[:, :, crop[0], crop[1]], pooled[:, :, 16:32, 48:64]
+        )  # other borders of the interpolation, nothing else
+        assert slow == pytest.approx(float(whole), rel=0.5)
+    assert energies[2] > energies[0] + 0.8 * 0.05**2
+    assert energies[4] > energies[0] + 0.8 * 0.05**2
+    assert energies[8] > energies[0] + 0.3 * 0.05**2
+    assert energies[0] < 0.8 * 0.05**2
 
 
 def test_what_is_missing_or_senseless_is_refused(model: PSP) -> None:

@@ -78,9 +78,9 @@ def test_names_are_keys_and_rows_cannot_be_changed() -> None:
     task = tasks.find("inversion")
     assert task is tasks.TASKS["inversion"]
     with pytest.raises(FrozenInstanceError):
-        task.flip = "none"  # type: ignore[misc]
+        task.flip = "none"
     with pytest.raises(TypeError):
-        tasks.TASKS["other"] = task  # type: ignore[index]
+        tasks.TASKS["other"] = task
     assert asdict(task)["weights"] == dict(task.weights)
     with pytest.raises(ConfigError, match=r"no task 'invert'; there are: inversion, frontal"):
         tasks.find("invert")

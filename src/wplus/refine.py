@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from wplus import images
@@ -19,6 +20,7 @@ from wplus.losses import LPIPS, IdentityLoss
 from wplus.psp import PSP
 
 BF16_UNITS = ("avx512_bf16", "amx_tile")
+PATCH, PERIOD = 64, 8  # pixels, see `grid_energy`
 SAMPLES_OF_W = 8192  # for the covariance of w
 SIZE = 256  # pictures are compared at 256², like everywhere in the method
 
@@ -34,8 +36,9 @@ class Weights:
         distance: mean squared distance of the codes from the start, which keeps them editable.
         prior: mean squared distance of the styles from w̄, each direction in units of its standard
             deviation over W (after Zhu et al. 2020, "Improved StyleGAN Embedding", who do so in a
-            space close to W). The loss at 256² does not see the fine texture of a 1024² image; far
-            from W it turns into a grid. 0.003 halves that distance and leaves LPIPS where it was.
+            space close to W). 0.003 halves that distance and leaves LPIPS where it was.
+        grid: energy of patterns that repeat every 2, 4 or 8 pixels of the full image, see
+            `grid_energy`; 0 for generators up to 256².
     """
 
     l2: float = 1.0
@@ -43,6 +46,7 @@ class Weights:
     identity: float = 0.0
     distance: float = 0.0
     prior: float = 0.003
+    grid: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def refine(
     step = 0
     with torch.enable_grad():
         for step in range(schedule.steps + 1):
-            terms = losses(images.resize(generator.synthesize(codes), SIZE), codes)
+            terms = losses(generator.synthesize(codes), codes)
             total = terms["loss"]
             history.append({name: value.detach().cpu() for name, value in terms.items()})
             better = total.detach() < best  # a loss that is not a number is never better
@@ -175,8 +179,7 @@ def refine(
     if precision is not None:
         with torch.no_grad():
             first, best = (
-                losses(images.resize(model.decode(found), SIZE), found)["loss"]
-                for found in (start, best_codes)
+                losses(model.decode(found), found)["loss"] for found in (start, best_codes)
             )
         better = best < first
         best = torch.where(better, best, first)
@@ -193,6 +196,27 @@ def fast_precision(device: torch.device) -> torch.dtype | None:
     # torch.cpu has no public name for these yet; where one is missing, so is the speed.
     checks = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in BF16_UNITS]
     return torch.bfloat16 if any(check() for check in checks if check is not None) else None
+
+
+def grid_energy(full: Tensor, pooled: Tensor) -> Tensor:
+    """Energy of what repeats every `PERIOD` pixels and is lost when the picture is pooled.
+
+    Pooling 1024² to 256² takes means of 4×4 pixels, so a loss at 256² is blind to a pattern that
+    repeats every 2 or 4 pixels, and optimization leaves one behind, where photographs have none.
+    What pooling loses is averaged over all places of a patch that are alike modulo the period: hair
+    and skin average out, a grid does not.
+
+    Args:
+        full: (N, 3, S, S).
+        pooled: the same pictures at 256².
+
+    Returns:
+        (N,) mean square.
+    """
+    lost = full - F.interpolate(pooled, full.shape[-2:], mode="bilinear", align_corners=False)
+    count, patches, repeats = len(lost), full.shape[-1] // PATCH, PATCH // PERIOD
+    places = lost.view(count, 3, patches, repeats, PERIOD, patches, repeats, PERIOD)
+    return places.mean(dim=(3, 6)).square().mean(dim=(1, 2, 3, 4, 5))
 
 
 @torch.no_grad()
@@ -230,8 +254,9 @@ class _Losses:
         self.mean = model.generator.mean_w.float()
         self.whitening = _whitening(model) if weights.prior else None
 
-    def __call__(self, pictures: Tensor, codes: Tensor) -> dict[str, Tensor]:
+    def __call__(self, full: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """Terms (N,) by name; `loss` is their weighted sum."""
+        pictures = images.resize(full, SIZE)
         terms: dict[str, Tensor] = {}
         if self.weights.l2:
             terms["l2"] = (pictures - self.targets).square().mean(dim=(1, 2, 3))
@@ -243,6 +268,8 @@ class _Losses:
             terms["distance"] = (codes - self.start).square().mean(dim=(1, 2))
         if self.whitening is not None:
             terms["prior"] = ((codes - self.mean) @ self.whitening).square().mean(dim=(1, 2))
+        if self.weights.grid and full.shape[-1] > SIZE:
+            terms["grid"] = grid_energy(full, pictures)
         weighted = [getattr(self.weights, name) * value for name, value in terms.items()]
         terms["loss"] = torch.stack(weighted).sum(dim=0)
         return terms

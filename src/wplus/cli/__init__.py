@@ -1,6 +1,6 @@
 """The command `wplus`: each command parses, calls one library function and prints."""
 
-from wplus.cli import files, pictures
+from wplus.cli import evaluate, files, pictures, train
 from wplus.cli.app import app, main
 
-__all__ = ["app", "files", "main", "pictures"]
+__all__ = ["app", "evaluate", "files", "main", "pictures", "train"]

@@ -1,5 +1,30 @@
 """Training an encoder."""
 
-from wplus.training.ranger import Ranger
+from __future__ import annotations
 
-__all__ = ["Ranger"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wplus.training.config import TrainConfig
+    from wplus.training.loop import Result, train
+    from wplus.training.ranger import Ranger
+    from wplus.training.step import Forward, Step
+
+__all__ = ["Forward", "Ranger", "Result", "Step", "TrainConfig", "train"]
+
+# Imported when they are first used: the command's help is made of the settings, without torch.
+_HOMES = {
+    "Forward": "step",
+    "Ranger": "ranger",
+    "Result": "loop",
+    "Step": "step",
+    "TrainConfig": "config",
+    "train": "loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"wplus.training.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'wplus.training' has no attribute {name!r}")

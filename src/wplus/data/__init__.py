@@ -1,0 +1,34 @@
+"""Training data: pairs of files, synthetic pairs, mixtures of them, batches."""
+
+from wplus.data.augment import Augmentation
+from wplus.data.base import Batch, Dataset, Example, collate
+from wplus.data.checking import check, refused
+from wplus.data.loading import loader, validation
+from wplus.data.mixture import Mixture
+from wplus.data.pairs import FileList, Folder, PairedFolders, Pictures
+from wplus.data.reading import Reading
+from wplus.data.render import render_cache
+from wplus.data.shards import CachedSynthetic
+from wplus.data.synthetic import Synthesizer, Synthetic
+
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "CachedSynthetic",
+    "Dataset",
+    "Example",
+    "FileList",
+    "Folder",
+    "Mixture",
+    "PairedFolders",
+    "Pictures",
+    "Reading",
+    "Synthesizer",
+    "Synthetic",
+    "check",
+    "collate",
+    "loader",
+    "refused",
+    "render_cache",
+    "validation",
+]

@@ -1,0 +1,248 @@
+"""What may happen to a photograph before it reaches the encoder: cameras, the web, loose crops.
+
+Only the source is changed, never the target: the encoder learns to see through it. (The paper's
+training only flips; this is what makes an encoder bear photographs as people have them.)
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from wplus.errors import ConfigError
+
+Range = tuple[float, float]
+EFFECTS = ("misalign", "color", "blur", "resize", "noise", "jpeg")
+"""Names of the settings that are probabilities, in the order in which the effects come."""
+
+_LUMA = (0.299, 0.587, 0.114)
+_SHRINKING = (
+    Image.Resampling.BOX,
+    Image.Resampling.BILINEAR,
+    Image.Resampling.BICUBIC,
+    Image.Resampling.LANCZOS,
+)
+_ENLARGING = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often and how strongly a source is changed; by default mildly.
+
+    The effects come in this order, as they do in life. Lengths are meant at the encoder's size.
+
+    Attributes:
+        misalign: probability of a crop that is a little off, with borders mirrored.
+        rotation: up to so many degrees either way (at most 15).
+        scale: up to this share larger or smaller (at most 0.2).
+        shift: up to this share of the side, each way (at most 0.15).
+        color: probability of other colors.
+        brightness: up to this share of white, added or taken.
+        contrast: up to this share more or less, around middle gray.
+        saturation: up to this share more or less.
+        tint: up to this share more or less of red and of blue.
+        blur: probability of a Gaussian blur.
+        blur_sigma: lowest and highest, in pixels.
+        resize: probability of shrinking and enlarging back.
+        resize_scale: lowest and highest, drawn evenly in its logarithm.
+        noise: probability of Gaussian noise, gray or colored.
+        noise_std: lowest and highest, as a share of white.
+        jpeg: probability of JPEG compression.
+        jpeg_quality: lowest and highest.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    misalign: float = 0.3
+    rotation: float = 3.0
+    scale: float = 0.05
+    shift: float = 0.03
+    color: float = 0.3
+    brightness: float = 0.06
+    contrast: float = 0.12
+    saturation: float = 0.15
+    tint: float = 0.04
+    blur: float = 0.15
+    blur_sigma: Range = (0.4, 1.5)
+    resize: float = 0.25
+    resize_scale: Range = (0.3, 1.0)
+    noise: float = 0.2
+    noise_std: Range = (0.004, 0.03)
+    jpeg: float = 0.3
+    jpeg_quality: Range = (35, 95)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("misalign", 0, 1),
+            ("rotation", 0, 15),
+            ("scale", 0, 0.2),
+            ("shift", 0, 0.15),
+            ("color", 0, 1),
+            ("brightness", 0, 0.5),
+            ("contrast", 0, 0.9),
+            ("saturation", 0, 1),
+            ("tint", 0, 0.5),
+            ("blur", 0, 1),
+            ("blur_sigma", 0, 20),
+            ("resize", 0, 1),
+            ("resize_scale", 0.01, 1),
+            ("noise", 0, 1),
+            ("noise_std", 0, 1),
+            ("jpeg", 0, 1),
+            ("jpeg_quality", 1, 100),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, list | tuple):
+                value = tuple(value)  # JSON has lists
+                object.__setattr__(self, name, value)
+                good = len(value) == 2 and low <= value[0] <= value[1] <= high
+            else:
+                good = low <= value <= high
+            if not good:
+                raise ConfigError(f"augmentation: {name} must be within {low} to {high}: {value}")
+
+    @classmethod
+    def none(cls) -> Augmentation:
+        """Nothing ever happens."""
+        return cls(**dict.fromkeys(EFFECTS, 0.0))  # type: ignore[arg-type]
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing ever happens."""
+        return not any(getattr(self, name) for name in EFFECTS)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What happens to one picture; None where nothing does.
+
+    Attributes:
+        warp: degrees, scale, and shift to the right and down as shares of the side.
+        color: what is added to brightness, contrast, saturation, red and blue.
+        blur: sigma in pixels.
+        resize: scale, and which filters shrink and enlarge.
+        noise: standard deviation, seed, and whether it is gray.
+        jpeg: quality, and chroma subsampling (0 is 4:4:4, 2 is 4:2:0).
+    """
+
+    warp: tuple[float, float, float, float] | None = None
+    color: tuple[float, float, float, float, float] | None = None
+    blur: float | None = None
+    resize: tuple[float, int, int] | None = None
+    noise: tuple[float, int, bool] | None = None
+    jpeg: tuple[int, int] | None = None
+
+
+def draw(augmentation: Augmentation, rng: np.random.Generator) -> Effects:
+    """Draw what happens to one picture.
+
+    Always takes the same amount from `rng`: a changed probability changes one effect only.
+    """
+    a = augmentation
+    chances = zip(EFFECTS, rng.random(len(EFFECTS)))
+    happens = {name: chance < getattr(a, name) for name, chance in chances}
+    u = rng.random(16).tolist()
+    seed = int(rng.integers(1 << 62))
+    s = [2 * each - 1 for each in u[:9]]
+    down, up = int(u[11] * len(_SHRINKING)), int(u[12] * len(_ENLARGING))
+    shrink = math.exp(_between((math.log(a.resize_scale[0]), math.log(a.resize_scale[1])), u[10]))
+    warp = (a.rotation * s[0], 1 + a.scale * s[1], a.shift * s[2], a.shift * s[3])
+    tones = (a.brightness * s[4], a.contrast * s[5], a.saturation * s[6])
+    color = (*tones, a.tint * s[7], a.tint * s[8])
+    quality = round(_between(a.jpeg_quality, u[14]))
+    return Effects(
+        warp=warp if happens["misalign"] else None,
+        color=color if happens["color"] else None,
+        blur=_between(a.blur_sigma, u[9]) if happens["blur"] else None,
+        resize=(shrink, down, up) if happens["resize"] else None,
+        noise=(_between(a.noise_std, u[13]), seed, seed % 2 == 0) if happens["noise"] else None,
+        jpeg=(quality, 0 if u[15] < 0.3 else 2) if happens["jpeg"] else None,
+    )
+
+
+def apply(effects: Effects, picture: Image.Image) -> Image.Image:
+    """The picture (mode RGB, square) with the effects: a new one of the same size."""
+    if effects.warp is not None:
+        picture = _warp(picture, *effects.warp)
+    if effects.color is not None:
+        picture = picture.convert("RGB", _color_matrix(*effects.color))
+    if effects.blur is not None:
+        picture = picture.filter(ImageFilter.GaussianBlur(effects.blur))
+    if effects.resize is not None:
+        picture = _resize(picture, *effects.resize)
+    if effects.noise is not None:
+        picture = _add_noise(picture, *effects.noise)
+    if effects.jpeg is not None:
+        picture = _compress(picture, *effects.jpeg)
+    return picture
+
+
+def augment(
+    picture: Image.Image, augmentation: Augmentation, rng: np.random.Generator
+) -> Image.Image:
+    """`apply` of `draw`."""
+    return apply(draw(augmentation, rng), picture)
+
+
+def _between(bounds: Range, share: float) -> float:
+    return float(bounds[0] + (bounds[1] - bounds[0]) * share)
+
+
+def _warp(
+    picture: Image.Image, degrees: float, scale: float, right: float, down: float
+) -> Image.Image:
+    """Turn counterclockwise and enlarge around the center, then shift; borders are mirrored."""
+    side = picture.width
+    cos, sin = (f(math.radians(degrees)) / scale for f in (math.cos, math.sin))
+    # Where pixel (x, y) of the result comes from, in coordinates around the center.
+    a, b, d, e = cos, -sin, sin, cos
+    c, f = -(a * right + b * down) * side, -(d * right + e * down) * side
+    half = side / 2
+    reach = max(abs(x * a + y * b + c) for x in (-half, half) for y in (-half, half))
+    reach = max(reach, *(abs(x * d + y * e + f) for x in (-half, half) for y in (-half, half)))
+    margin = min(max(math.ceil(reach - half), 0) + 2, side - 1)
+    padded = np.pad(np.asarray(picture), ((margin, margin), (margin, margin), (0, 0)), "reflect")
+    center = half + margin
+    matrix = (
+        a, b, c + center - a * half - b * half,
+        d, e, f + center - d * half - e * half,
+    )  # fmt: skip
+    return Image.fromarray(padded).transform(
+        picture.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
+    )
+
+
+def _color_matrix(
+    brightness: float, contrast: float, saturation: float, red: float, blue: float
+) -> tuple[float, ...]:
+    """3 x 4: tint, then saturation around the gray of the same luma, contrast, brightness."""
+    gains = np.diag([1 + red, 1.0, 1 + blue])
+    gray = np.tile(_LUMA, (3, 1))
+    mixed = (1 + contrast) * (gray + (1 + saturation) * (np.eye(3) - gray)) @ gains
+    offset = 255 * (brightness - contrast / 2)
+    return tuple(float(v) for v in np.column_stack([mixed, [offset] * 3]).ravel())
+
+
+def _resize(picture: Image.Image, scale: float, down: int, up: int) -> Image.Image:
+    size = tuple(max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((size[0], size[1]), _SHRINKING[down]).resize(picture.size, _ENLARGING[up])
+
+
+def _add_noise(picture: Image.Image, std: float, seed: int, gray: bool) -> Image.Image:
+    pixels = np.asarray(picture)
+    shape = (*pixels.shape[:2], 1 if gray else 3)
+    noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    noisy = np.rint(pixels + noise * np.float32(255 * std))
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
+def _compress(picture: Image.Image, quality: int, subsampling: int) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality, subsampling=subsampling)
+    with Image.open(file, formats=["JPEG"]) as compressed:
+        return compressed.convert("RGB")

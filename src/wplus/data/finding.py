@@ -1,0 +1,147 @@
+"""Which files belong together: the pictures of a folder, pairs by name, lists."""
+
+from __future__ import annotations
+
+import csv
+import os
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from wplus import images
+from wplus.errors import ConfigError
+
+_COLUMNS = {"source", "target", "name"}
+
+
+class Pair(NamedTuple):
+    """Two files (or one twice) and what they are called."""
+
+    name: str
+    source: str
+    target: str
+
+
+def pair(
+    sources: str | os.PathLike[str],
+    targets: str | os.PathLike[str],
+    source_suffix: str = "",
+    target_suffix: str = "",
+) -> tuple[list[Pair], list[tuple[str, str]]]:
+    """Pair two folders by name, never by order.
+
+    A name is the path within the folder without the file's ending, less the suffix: `a/7.jpg` and
+    `a/7_edges.png` both are `a/7` where "_edges" is the suffix of the one side. The two folders may
+    be the same one; then the suffixes tell which file is which.
+
+    Returns:
+        The pairs, sorted by name, and (file, problem) of every file that is in none.
+
+    Raises:
+        ConfigError: a folder is missing, cannot be read, or has no pictures; or one folder with
+            equal suffixes.
+    """
+    same = Path(sources).resolve() == Path(targets).resolve()
+    if same and source_suffix == target_suffix:
+        raise ConfigError(
+            f"{os.fsdecode(sources)}: sources and targets in one folder need different suffixes"
+        )
+    problems: set[tuple[str, str]] = set()
+    sides: list[dict[str, str]] = []
+    suffixes = [unicodedata.normalize("NFC", each) for each in (source_suffix, target_suffix)]
+    for folder, suffix, other in zip((sources, targets), suffixes, suffixes[::-1]):
+        side: dict[str, list[str]] = {}
+        for name, path in pictures_in(folder):
+            theirs = same and name.endswith(other)
+            if theirs and (len(other) > len(suffix) or not name.endswith(suffix)):
+                continue
+            if not name.endswith(suffix) or name.rpartition("/")[2] == suffix:
+                problems.add((path, f"has no suffix {suffix!r} after its name"))
+            else:
+                side.setdefault(name.removesuffix(suffix), []).append(path)
+        for name, paths in side.items():
+            if len(paths) > 1:
+                problems.update((path, f"is one of several called {name!r}") for path in paths)
+        sides.append({name: paths[0] for name, paths in side.items() if len(paths) == 1})
+    first, second = sides
+    pairs = [Pair(name, first[name], second[name]) for name in sorted(first.keys() & second.keys())]
+    problems.update((path, "has no target") for name, path in first.items() if name not in second)
+    problems.update((path, "has no source") for name, path in second.items() if name not in first)
+    return pairs, sorted(problems)
+
+
+def pictures_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
+    """(name, path) of the pictures in a folder and its subfolders, sorted by name.
+
+    The name is the path within the folder without the ending, in Unicode's composed form (two
+    systems write é in two ways). Hidden files and folders, and files with other endings than those
+    of pictures, are left out.
+
+    Raises:
+        ConfigError: the folder is missing, cannot be read, or has no pictures.
+    """
+    top = os.fsdecode(folder)
+    kinds = Image.registered_extensions()
+    endings = {ending for ending, kind in kinds.items() if kind in images.FORMATS}
+    found: list[tuple[str, str]] = []
+    try:
+        for place, folders, files in os.walk(top, onerror=_give_up):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside = os.path.relpath(place, top).replace(os.sep, "/")
+            prefix = "" if inside == "." else inside + "/"
+            for file in files:
+                stem, ending = os.path.splitext(file)  # noqa: PTH122  (as above)
+                if ending.lower() in endings and not file.startswith("."):
+                    name = unicodedata.normalize("NFC", prefix + stem)
+                    found.append((name, os.path.join(place, file)))  # noqa: PTH118
+    except OSError as error:
+        raise ConfigError(f"{top}: cannot be read as a folder ({error.strerror})") from error
+    if not found:
+        raise ConfigError(f"{top}: there are no pictures in this folder")
+    return sorted(found)
+
+
+def _give_up(error: OSError) -> None:
+    raise error  # os.walk leaves out folders that it cannot read unless told so
+
+
+def read_list(path: Path) -> list[Pair]:
+    """The pairs of a list, see `pairs.FileList`; whether the files exist is not looked at.
+
+    Raises:
+        ConfigError: the list cannot be read, is empty, or a line is malformed.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = [
+                (number, line)
+                for number, line in enumerate(file, start=1)
+                if line.strip() and not line.startswith("#")
+            ]
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a list of files ({error})") from error
+    separator = "," if path.suffix.lower() == ".csv" else "\t"
+    pairs: list[Pair] = []
+    columns: Sequence[str] | None = None
+    for number, line in lines:
+        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+        if columns is None:
+            columns = ("source", "target")[-len(cells) :]
+            if set(cells) <= _COLUMNS and "target" in cells:
+                columns = cells
+                continue
+        if len(cells) != len(columns) or not all(cells):
+            raise ConfigError(
+                f"{path}, line {number}: expected {len(columns)} files, found {line.strip()!r}"
+            )
+        row = dict(zip(columns, cells))
+        target = os.fspath(path.parent / row["target"])
+        source = os.fspath(path.parent / row["source"]) if "source" in row else target
+        stem = os.path.splitext(row["target"])[0].replace(os.sep, "/")  # noqa: PTH122
+        pairs.append(Pair(row.get("name", stem), source, target))
+    if not pairs:
+        raise ConfigError(f"{path}: the list is empty")
+    return pairs

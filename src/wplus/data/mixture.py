@@ -1,0 +1,148 @@
+"""Which example stands where: a pure function of the seed, the step and the place in the batch.
+
+So it does not matter how many processes and workers share the work, or where training was taken up
+again: everybody who asks for a place gets the same example.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from wplus.data.base import Dataset, Example
+from wplus.errors import ConfigError, ImageError
+
+MAX_BAD = 0.05
+"""Training goes on without files that went bad, up to this share of a data set."""
+
+# What a stream of random numbers is for; never the same numbers for two purposes.
+_EXAMPLE, _EPOCH, _STEP = range(3)
+
+
+class Mixture:
+    """Data sets mixed by weight.
+
+    Places are dealt out to the parts in fixed proportion, as evenly as whole numbers allow: of any
+    6 places in a row, a mixture of weights 1, 1 and 1 gives every part 2. Within a step they are
+    then shuffled. Every part is visited in epochs, each a new permutation in which every item comes
+    once. What is random about an example (flips, augmentation, samples) comes from a generator of
+    its own, seeded by (seed, step, position).
+
+    Args:
+        parts: data sets and their weights; proportions are kept to about a millionth.
+        batch_size: of all processes together.
+        seed: of everything.
+
+    Raises:
+        ConfigError: no part, an empty one, a weight that is not above 0, or a batch size below 1.
+    """
+
+    def __init__(
+        self, parts: Sequence[tuple[Dataset, float]], batch_size: int, seed: int = 0
+    ) -> None:
+        if not parts or batch_size < 1 or seed < 0:
+            raise ConfigError(
+                f"cannot mix {len(parts)} data sets into batches of {batch_size} with seed {seed}"
+            )
+        for dataset, weight in parts:
+            if not (math.isfinite(weight) and weight > 0):
+                raise ConfigError(f"the weight of a data set must be above 0, not {weight}")
+            if len(dataset) == 0 and not dataset.endless:
+                raise ConfigError("a data set without items cannot be mixed")
+        self.datasets = [dataset for dataset, _ in parts]
+        self.weights = [float(weight) for _, weight in parts]
+        self.batch_size, self.seed = batch_size, seed
+        total = sum(self.weights)
+        exact = [Fraction(weight / total).limit_denominator(1_000_000) for weight in self.weights]
+        if min(exact) == 0:
+            raise ConfigError(f"the weights {self.weights} differ too much")
+        # The share of each part among those from it on.
+        self._shares = [exact[k] / sum(exact[k:]) for k in range(len(exact))]
+        self._orders: dict[tuple[int, int], np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+
+    def example(self, step: int, position: int) -> Example:
+        """The example at a place of the global batch of a step, from 0.
+
+        A file that cannot be used is replaced by the next item of its data set that can, and named
+        in `replaced`.
+
+        Raises:
+            ConfigError: there is no such place.
+            ImageError: more than `MAX_BAD` of the data set in a row cannot be used.
+        """
+        part, index = self.place(step, position)
+        dataset = self.datasets[part]
+        replaced: list[str] = []
+        while True:
+            seeds = np.random.SeedSequence(self.seed, spawn_key=(_EXAMPLE, step, position))
+            try:
+                example = dataset.item(index, np.random.default_rng(seeds))
+            except ImageError as error:
+                replaced.append(str(error))
+                if dataset.endless or len(replaced) > bad_limit(dataset):
+                    raise ImageError(
+                        f"{len(replaced)} of {len(dataset)} files in a row cannot be used, the"
+                        f" last: {error}"
+                    ) from error
+                index = (index + 1) % len(dataset)
+            else:
+                if replaced:
+                    example["replaced"] = replaced
+                return example
+
+    def place(self, step: int, position: int) -> tuple[int, int]:
+        """Which part, and which item of it, stands there.
+
+        Raises:
+            ConfigError: there is no such place.
+        """
+        if step < 0 or not 0 <= position < self.batch_size:
+            raise ConfigError(f"step {step} has no position {position} of {self.batch_size}")
+        seeds = np.random.SeedSequence(self.seed, spawn_key=(_STEP, step))
+        shuffled = np.random.default_rng(seeds).permutation(self.batch_size)
+        part, visit = self._deal(step * self.batch_size + int(shuffled[position]))
+        dataset = self.datasets[part]
+        if dataset.endless:
+            return part, visit
+        epoch, rank = divmod(visit, len(dataset))
+        return part, int(self._order(part, epoch)[rank])
+
+    def fingerprint(self) -> str:
+        """Equal for mixtures that give the same items at the same places."""
+        parts = [dataset.fingerprint() for dataset in self.datasets]
+        told = repr((parts, self.weights, self.batch_size, self.seed))
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def _deal(self, number: int) -> tuple[int, int]:
+        """The part that gets the place of this number, and how many it got before.
+
+        Part after part takes every place n at which ⌊n·share⌋ rises, and leaves the others to the
+        parts that follow; in whole numbers, so that it is exact however long training lasts.
+        """
+        for part, share in enumerate(self._shares):
+            before = number * share.numerator // share.denominator
+            if (number + 1) * share.numerator // share.denominator > before:
+                return part, before
+            number -= before
+        raise AssertionError("the last part takes every place")
+
+    def _order(self, part: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        order = self._orders.get((part, epoch))
+        if order is None:
+            # A batch can reach over the end of an epoch, hence two are kept; positions are asked
+            # for in any order.
+            for key in [key for key in self._orders if key[0] == part and key[1] < epoch - 1]:
+                del self._orders[key]
+            seeds = np.random.SeedSequence(self.seed, spawn_key=(_EPOCH, part, epoch))
+            order = np.random.default_rng(seeds).permutation(len(self.datasets[part]))
+            self._orders[part, epoch] = order
+        return order
+
+
+def bad_limit(dataset: Dataset) -> int:
+    """So many files of a data set may go bad; one always may."""
+    return 0 if dataset.endless else max(1, int(MAX_BAD * len(dataset)))

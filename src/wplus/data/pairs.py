@@ -1,0 +1,219 @@
+"""Pictures in folders and lists: one file as source and target, or two that belong together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from wplus import images
+from wplus.data import reading as reader
+from wplus.data.base import Dataset, Example
+from wplus.data.finding import Pair, pair, pictures_in, read_list
+from wplus.data.reading import Pixels, Reading
+from wplus.errors import ConfigError, ImageError
+
+_NAMED = 5  # so many files are named in a message; the rest are counted
+_TURNED = range(2, 9)  # EXIF orientations that are not upright
+
+
+class Pictures(Dataset):
+    """Pairs of files, see `Folder`, `PairedFolders` and `FileList`.
+
+    Args:
+        pairs: which; a pair of one and the same file makes its source from its target.
+        reading: how.
+        memory: keep decoded pictures, 8 bits a value, as they come. Processes that are started
+            afterwards share what is there (with `spawn`, they copy it).
+
+    Raises:
+        ConfigError: there are no pairs, or the source cannot be made from the target.
+    """
+
+    def __init__(
+        self, pairs: Iterable[Pair], reading: Reading | None = None, *, memory: bool = False
+    ) -> None:
+        self.pairs = list(pairs)
+        self.reading = Reading() if reading is None else reading
+        self.memory: dict[tuple[str, str], Pixels] | None = {} if memory else None
+        if not self.pairs:
+            raise ConfigError("no pictures to train on")
+        alone = next((pair for pair in self.pairs if pair.source == pair.target), None)
+        if alone is not None and self.reading.source in {"sketch", "labels"}:
+            raise ConfigError(
+                f"{alone.target}: a photograph is no {self.reading.source}; give a folder of"
+                " sources and one of targets"
+            )
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def name(self, index: int) -> str:
+        """See `Dataset.name`."""
+        return self.pairs[index].name
+
+    def item(self, index: int, rng: np.random.Generator | None) -> Example:
+        """See `Dataset.item`."""
+        pair, reading = self.pairs[index], self.reading
+        target = self._pixels(pair.target, "target")
+        alone = pair.source == pair.target
+        source = target if alone else self._pixels(pair.source, reading.source)
+        tensors = reader.example(source, target, reading, pair.name, rng, shrink=alone)
+        return {"name": pair.name, "source": tensors[0], "target": tensors[1]}
+
+    def without(self, files: Iterable[str]) -> Pictures:
+        """The same, less the pairs that need one of these files."""
+        left_out = set(files)
+        return self.part(
+            index
+            for index, pair in enumerate(self.pairs)
+            if not left_out & {pair.source, pair.target}
+        )
+
+    def part(self, indices: Iterable[int]) -> Pictures:
+        """Only these pairs, in this order: to hold some out for validation."""
+        fewer = Pictures([self.pairs[index] for index in indices], self.reading)
+        fewer.memory = self.memory
+        return fewer
+
+    def inspect(self, index: int) -> list[tuple[str, str]]:
+        """See `Dataset.inspect`; gray and turned pictures are noted too."""
+        pair = self.pairs[index]
+        kinds = {pair.source: self.reading.source, pair.target: "target"}
+        found: list[tuple[str, str]] = []
+        for path, kind in kinds.items():
+            try:
+                self._pixels(path, kind)
+            except ImageError as error:
+                problem = str(error).removeprefix(f"{path}: ")
+                found.append((path, f"refused: {problem}"))
+            else:
+                if kind not in {"sketch", "labels"}:
+                    found.extend((path, f"accepted: {note}") for note in _notes(path))
+        return found
+
+    def _pixels(self, path: str, kind: str) -> Pixels:
+        if self.memory is not None and (path, kind) in self.memory:
+            return self.memory[path, kind]
+        size = self.reading.size
+        if kind == "sketch":
+            pixels = reader.sketch(path, size)
+        elif kind == "labels":
+            pixels = reader.labels(path, self.reading)
+        else:
+            least = self.reading.min_target if kind == "target" else images.MIN_SIDE
+            pixels = reader.photo(path, size, least)
+        if self.memory is not None:
+            self.memory[path, kind] = pixels
+        return pixels
+
+
+class Folder(Pictures):
+    """The pictures of a folder and its subfolders, each its own source and target.
+
+    Raises:
+        ConfigError: the folder is missing, cannot be read, or has no pictures.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        reading: Reading | None = None,
+        *,
+        memory: bool = False,
+    ) -> None:
+        found = pictures_in(folder)
+        super().__init__((Pair(name, path, path) for name, path in found), reading, memory=memory)
+
+
+class PairedFolders(Pictures):
+    """Two folders, paired by name: see `finding.pair`.
+
+    Args:
+        sources: folder of sources.
+        targets: folder of targets.
+        source_suffix: what the names of sources have at their end and others do not: "_edges"
+            pairs `7_edges.png` with `7.jpg`.
+        target_suffix: the same of targets.
+        reading: how.
+        skip_unpaired: leave out what does not pair, and list it in `problems`, instead of refusing.
+        memory: see `Pictures`.
+
+    Raises:
+        ConfigError: a folder is missing, cannot be read, or has no pictures; or a file does not
+            pair: the message names the first few and counts them.
+    """
+
+    def __init__(
+        self,
+        sources: str | os.PathLike[str],
+        targets: str | os.PathLike[str],
+        source_suffix: str = "",
+        target_suffix: str = "",
+        reading: Reading | None = None,
+        *,
+        skip_unpaired: bool = False,
+        memory: bool = False,
+    ) -> None:
+        pairs, problems = pair(sources, targets, source_suffix, target_suffix)
+        if problems and not (skip_unpaired and pairs):
+            shown = "; ".join(f"{path} {what}" for path, what in problems[:_NAMED])
+            more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+            raise ConfigError(
+                f"{len(problems)} files do not pair ({len(pairs)} pairs do): {shown}{more}"
+            )
+        super().__init__(pairs, reading, memory=memory)
+        self.problems = [(path, f"refused: {what}") for path, what in problems]
+
+
+class FileList(Pictures):
+    """A text file that names pictures, one example a line.
+
+    `.csv` files have commas between the columns, others tabs. One column is a picture that is its
+    own source and target; two are source and target. A first line of the words source, target and
+    name says otherwise. Relative paths start at the list's folder. Empty lines and lines that begin
+    with # are left out.
+
+    Raises:
+        ConfigError: the list cannot be read, a line is malformed, or a file is missing: the message
+            names the first few and counts them.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], reading: Reading | None = None, *, memory: bool = False
+    ) -> None:
+        pairs = read_list(Path(path))
+        missing = [
+            name
+            for name in dict.fromkeys(name for pair in pairs for name in pair[1:])
+            if not os.path.isfile(name)  # noqa: PTH113  (many times faster than a Path each)
+        ]
+        if missing:
+            raise ConfigError(f"{path}: {len(missing)} files are missing: {_few(missing)}")
+        super().__init__(pairs, reading, memory=memory)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _notes(path: str) -> list[str]:
+    """What a readable photograph's header says that is worth knowing."""
+    try:
+        with Image.open(path) as picture:
+            mode, size = picture.mode, picture.size
+            turn = picture.getexif().get(0x0112, 1)
+    except Exception:  # it was read: what its header hides does not matter
+        return []
+    notes = []
+    if mode in {"1", "L", "LA", "I", "F"} or mode.startswith("I;16"):
+        notes.append("gray; becomes a color picture without colors")
+    if turn in _TURNED:
+        notes.append("rotated by EXIF; is turned upright")
+    if size[0] != size[1]:
+        notes.append(f"not square ({size[0]}x{size[1]}); is stretched")
+    return notes

@@ -1,0 +1,135 @@
+"""Rendering synthetic examples ahead, into shards; see `shards` for their layout."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wplus import images
+from wplus.data.base import collate
+from wplus.data.shards import ABOUT, find, locate, read_about
+from wplus.data.synthetic import Synthesizer, Synthetic
+from wplus.errors import ConfigError
+from wplus.files import atomic
+from wplus.generators import Generator
+
+
+def render_cache(
+    generator: Generator,
+    folder: str | os.PathLike[str],
+    count: int,
+    seed: int,
+    size: int = 256,
+    *,
+    truncation: tuple[float, float] = (0.5, 1.0),
+    mixing: float = 0.5,
+    per_shard: int = 250,
+    at_once: int = 8,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Render `count` examples into shards; those that are there already are kept.
+
+    Example i is item i of `Synthetic(..., count=..., seed=seed)`, whatever the size of shards and
+    batches. Several processes may render into one folder: at worst a shard is made twice.
+
+    Args:
+        generator: G, where it is to run.
+        folder: made if it is missing.
+        count: how many. A larger one later adds to what is there.
+        seed: of the examples.
+        size: side of the pictures.
+        truncation: see `Synthetic`.
+        mixing: see `Synthetic`.
+        per_shard: examples in a shard, 50 MB at 256².
+        at_once: examples that are rendered together.
+        progress: called with how many are done and `count`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: the folder holds examples of other settings, or a setting is out of range.
+        OSError: the folder cannot be written.
+    """
+    place = Path(folder)
+    recipes = Synthetic(
+        generator.num_styles,
+        generator.style_dim,
+        truncation=truncation,
+        mixing=mixing,
+        count=count,
+        seed=seed,
+    )
+    if per_shard < 1 or at_once < 1 or size < 1:
+        raise ConfigError("size, per_shard and at_once must be 1 or more")
+    about = {
+        "num_styles": generator.num_styles,
+        "style_dim": generator.style_dim,
+        "seed": seed,
+        "size": size,
+        "truncation": list(truncation),
+        "mixing": mixing,
+        "per_shard": per_shard,
+    }
+    _agree(place, about)
+    synthesizer = Synthesizer(generator, generator.device, size, at_once)
+    for number in range(math.ceil(count / per_shard)):
+        first, last = number * per_shard, min((number + 1) * per_shard, count)
+        path = place / f"{number:05d}.npz"
+        if not _is_whole(path, last - first):
+            with atomic(path) as temporary:
+                np.savez(temporary, **_render(recipes, range(first, last), synthesizer))  # type: ignore[arg-type]
+        if progress is not None:
+            progress(last, count)
+    return place
+
+
+def _render(
+    recipes: Synthetic, indices: range, synthesizer: Synthesizer
+) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    pictures, ends, cuts = [], [], []
+    for start in range(indices.start, indices.stop, synthesizer.at_once):
+        some = range(start, min(start + synthesizer.at_once, indices.stop))
+        batch = collate([recipes.item(index, None) for index in some])
+        codes = synthesizer.codes(batch["z"], batch["psi"], batch["cut"])
+        pictures += [np.asarray(images.to_picture(each)) for each in synthesizer.pictures(codes)]
+        # w1 is the first style and w2 the last, except that without a crossover w2 is never used.
+        ends.append(codes[:, [0, -1]].cpu().numpy())
+        cuts.append(batch["cut"].numpy())
+    both = np.concatenate(ends)
+    return {
+        "images": np.stack(pictures),
+        "w1": both[:, 0].copy(),
+        "w2": both[:, 1].copy(),
+        "cut": np.concatenate(cuts),
+    }
+
+
+def _agree(place: Path, about: dict[str, Any]) -> None:
+    """Write down the settings of a cache, or refuse others than are written down."""
+    path = place / ABOUT
+    if path.exists():
+        known = read_about(place)
+        different = [key for key, value in about.items() if known.get(key) != value]
+        if different:
+            told = ", ".join(f"{key} is {known.get(key)}, not {about[key]}" for key in different)
+            raise ConfigError(f"{place}: holds a cache of other settings ({told})")
+        return
+    if place.is_dir() and any(find(place)):
+        raise ConfigError(f"{place}: holds shards of unknown settings; choose another folder")
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def _is_whole(path: Path, count: int) -> bool:
+    try:
+        arrays = locate(path)
+    except (ConfigError, OSError):
+        return False
+    return arrays["images"].shape[0] >= count

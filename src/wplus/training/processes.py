@@ -1,0 +1,162 @@
+"""One process, or several that train together: devices, sums over processes, gradients shared.
+
+A single process needs nothing but torch. Several, on one machine or more, go through Lightning
+Fabric (in `wplus[train]`), which starts them itself or joins those that `torchrun` or a cluster
+started.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from wplus.errors import ConfigError
+from wplus.training.config import RunSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Processes(Protocol):
+    """What the loop asks for.
+
+    Attributes:
+        rank: of this process; 0 writes files and speaks.
+        world: number of processes.
+        device: of this process.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    def share(self, encoder: nn.Module, compiled: bool = False) -> nn.Module:
+        """What to call instead of the encoder, so that gradients are averaged over processes."""
+
+    def unshared(self, encoder: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
+        """Where `enabled`, gradients of a `share`d encoder stay here: another part follows."""
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum of a tensor over processes."""
+
+    def wait(self) -> None:
+        """Until every process is here."""
+
+
+class Alone:
+    """One process."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.rank, self.world, self.device = 0, 1, device
+
+    def share(self, encoder: nn.Module, compiled: bool = False) -> nn.Module:
+        """See `Processes.share`."""
+        return cast(nn.Module, torch.compile(encoder)) if compiled else encoder
+
+    def unshared(self, encoder: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
+        """See `Processes.unshared`."""
+        return nullcontext()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """See `Processes.sum`."""
+        return values
+
+    def wait(self) -> None:
+        """See `Processes.wait`."""
+
+
+class Together:
+    """Several processes, each with a copy of the networks (distributed data parallel).
+
+    Raises:
+        ConfigError: Lightning Fabric is not installed, or the processes cannot be started so.
+    """
+
+    def __init__(self, kind: str, devices: int, nodes: int) -> None:
+        try:
+            from lightning_fabric import Fabric
+            from lightning_fabric.strategies import DDPStrategy
+        except ImportError:
+            raise ConfigError(
+                "training with several processes needs Lightning Fabric: pip install 'wplus[train]'"
+            ) from None
+        strategy = DDPStrategy(gradient_as_bucket_view=True)
+        try:
+            self._fabric = Fabric(
+                accelerator=kind, devices=devices, num_nodes=nodes, strategy=strategy
+            )
+            self._fabric.launch()
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{devices} × {kind} cannot be used here: {reason}") from None
+        self.rank, self.world = self._fabric.global_rank, self._fabric.world_size
+        self.device: torch.device = self._fabric.device
+
+    def share(self, encoder: nn.Module, compiled: bool = False) -> nn.Module:
+        """See `Processes.share`. Batch norms see the whole batch on GPUs, not on CPUs."""
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules()):
+            if self.device.type == "cuda":
+                encoder = nn.SyncBatchNorm.convert_sync_batchnorm(encoder)  # type: ignore[no-untyped-call]
+            elif self.rank == 0:
+                logger.warning(
+                    "this encoder has batch norms: on CPUs each process normalizes its own part of"
+                    " the batch"
+                )
+        if compiled:
+            encoder = cast(nn.Module, torch.compile(encoder))
+        # Depthwise weights have a stride that means nothing; gradients name it otherwise.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        shared: nn.Module = self._fabric.setup_module(encoder, move_to_device=False)
+        return shared
+
+    def unshared(self, encoder: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
+        """See `Processes.unshared`."""
+        context: AbstractContextManager[Any] = self._fabric.no_backward_sync(encoder, enabled)
+        return context
+
+    def sum(self, values: Tensor) -> Tensor:
+        """See `Processes.sum`."""
+        total = self._fabric.all_reduce(values.to(self.device), reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return total
+
+    def wait(self) -> None:
+        """See `Processes.wait`."""
+        self._fabric.barrier()
+
+
+def start(run: RunSettings) -> Processes:
+    """Start, or join, the processes that the settings name.
+
+    Under `torchrun`, its numbers count and `devices` and `nodes` are not read.
+
+    Raises:
+        ConfigError: there is no such device, or Lightning Fabric is needed and missing.
+    """
+    name = run.device if run.device != "auto" else _best()
+    devices, nodes = run.devices, run.nodes
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local, world = (int(os.environ.get(f"{x}WORLD_SIZE", "1")) for x in ("LOCAL_", ""))
+        devices, nodes = local, max(1, world // local)
+    if devices * nodes > 1:
+        if ":" in name:
+            raise ConfigError(f"device {name!r} is one device, but {devices * nodes} are asked for")
+        return Together(name, devices, nodes)
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {run.device!r} cannot be used here: {reason}") from None
+    return Alone(device)
+
+
+def _best() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,321 @@
+"""Files to examples: sources of every kind, flips on the right sides, targets never changed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from painting import paint, pixels
+from PIL import Image
+from torch import Tensor
+
+from wplus import images, sources, tasks
+from wplus.data import Augmentation, FileList, Folder, PairedFolders, Reading
+from wplus.data.reading import photo
+from wplus.errors import ConfigError, ImageError
+
+SMALL = Reading(size=64, flip="none")
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def tensor(number: int = 0, size: tuple[int, int] = (64, 64)) -> Tensor:
+    return images.to_tensor(Image.fromarray(pixels(number, size)))[0]
+
+
+def test_a_photograph_is_source_and_target(tmp_path: Path) -> None:
+    paint(tmp_path / "b.png", 2), paint(tmp_path / "a.png", 1)
+    data = Folder(tmp_path, SMALL)
+    assert len(data) == 2 and [data.name(i) for i in range(2)] == ["a", "b"]
+    for index, number in ((0, 1), (1, 2)):
+        for random in (None, rng(0)):
+            item = data.item(index, random)
+            assert item["name"] == "ab"[index]
+            assert torch.equal(item["source"], tensor(number))
+            assert torch.equal(item["target"], tensor(number))
+            assert set(item) == {"name", "source", "target"}
+
+
+def test_pairs_are_two_different_pictures(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        paint(tmp_path / "a" / f"{number}_x.png", number)
+        paint(tmp_path / "b" / f"{number}.png", number + 50)
+    data = PairedFolders(tmp_path / "a", tmp_path / "b", "_x", reading=SMALL)
+    for index in range(3):
+        item = data.item(index, rng(0))
+        number = int(item["name"])
+        assert torch.equal(item["source"], tensor(number))
+        assert torch.equal(item["target"], tensor(number + 50))
+
+
+def flips(item: Any, source: Tensor, target: Tensor) -> tuple[bool, bool]:
+    """Whether source and target are mirrored; fails if one is neither."""
+    found = []
+    for got, plain in ((item["source"], source), (item["target"], target)):
+        mirrored = torch.equal(got, plain.flip(-1))
+        assert mirrored != torch.equal(got, plain)
+        found.append(mirrored)
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(
+    ("flip", "expected"),
+    [
+        ("none", {(False, False)}),
+        ("both", {(False, False), (True, True)}),
+        ("independent", {(a, b) for a in (False, True) for b in (False, True)}),
+    ],
+)
+def test_flips(tmp_path: Path, flip: Any, expected: set[tuple[bool, bool]]) -> None:
+    paint(tmp_path / "1.png")
+    data = Folder(tmp_path, replace(SMALL, flip=flip))
+    found = [flips(data.item(0, rng(seed)), tensor(), tensor()) for seed in range(200, 600)]
+    assert set(found) == expected
+    for each in expected:
+        assert found.count(each) / 400 == pytest.approx(1 / len(expected), abs=0.1)
+    for _ in range(20):
+        assert flips(data.item(0, None), tensor(), tensor()) == (False, False)
+
+
+def label_map(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
+    """All 19 classes, in columns, different left from right."""
+    numbers = np.repeat(np.arange(19, dtype=np.uint8), 4)[None].repeat(76, 0)
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(numbers).save(path)
+    return numbers
+
+
+def test_flipped_labels_exchange_the_sides_of_the_face(tmp_path: Path) -> None:
+    numbers = label_map(tmp_path / "a" / "1.png")
+    paint(tmp_path / "b" / "1.png", 0, (76, 76))
+    reading = Reading.of(tasks.TASKS["labels"], size=76)
+    data = PairedFolders(tmp_path / "a", tmp_path / "b", reading=reading)
+    other = {"l_eye": "r_eye", "l_brow": "r_brow", "l_ear": "r_ear"}
+    other |= {right: left for left, right in other.items()}
+    seen = set()
+    for seed in range(12):
+        item = data.item(0, rng(seed))
+        assert item["source"].shape == (19, 76, 76)
+        assert (item["source"].sum(0) == 1).all()
+        mirrored = torch.equal(item["target"], tensor(0, (76, 76)).flip(-1))
+        seen.add(mirrored)
+        line = [sources.LABELS[n] for n in item["source"].argmax(0)[0].tolist()]
+        plain = [sources.LABELS[n] for n in numbers[0]]
+        assert line == ([other.get(name, name) for name in plain[::-1]] if mirrored else plain)
+    assert seen == {True, False}
+
+
+def test_classes_of_ones_own_are_only_mirrored(tmp_path: Path) -> None:
+    numbers = label_map(tmp_path / "a" / "1.png")
+    paint(tmp_path / "b" / "1.png", 0, (76, 76))
+    reading = Reading("labels", size=76, num_classes=300)
+    data = PairedFolders(tmp_path / "a", tmp_path / "b", reading=reading)
+    found = {tuple(data.item(0, rng(s))["source"].argmax(0)[0].tolist()) for s in range(9)}
+    assert found == {tuple(numbers[0].tolist()), tuple(numbers[0, ::-1].tolist())}
+
+
+def test_labels_out_of_range_are_an_error_of_the_file(tmp_path: Path) -> None:
+    label_map(tmp_path / "a" / "1.png")
+    paint(tmp_path / "b" / "1.png")
+    reading = Reading("labels", size=64, num_classes=18)
+    data = PairedFolders(tmp_path / "a", tmp_path / "b", reading=reading)
+    with pytest.raises(ImageError, match=r"a/1\.png: label 18 is out of range"):
+        data.item(0, None)
+
+
+def test_sketches(tmp_path: Path) -> None:
+    ink = (np.indices((64, 64)).sum(0) * 2).astype(np.uint8)
+    (tmp_path / "a").mkdir()
+    Image.fromarray(ink).save(tmp_path / "a" / "1.png")
+    paint(tmp_path / "b" / "1.png")
+    for size in (64, 40):
+        reading = replace(Reading.of(tasks.TASKS["sketch"], size=size), flip="none")
+        data = PairedFolders(tmp_path / "a", tmp_path / "b", reading=reading)
+        expected = sources.from_file(tmp_path / "a" / "1.png", "sketch", size)[0]
+        assert torch.equal(data.item(0, rng(0))["source"], expected)
+    flipped = PairedFolders(tmp_path / "a", tmp_path / "b", reading=Reading("sketch", size=64))
+    plain = torch.from_numpy(ink.astype(np.float32) / 255)[None]
+    assert {flips(flipped.item(0, rng(s)), plain, tensor())[0] for s in range(9)} == {True, False}
+
+
+def test_low_resolution_draws_its_factor_in_training_and_keeps_it_in_validation(
+    tmp_path: Path,
+) -> None:
+    for number in range(12):
+        paint(tmp_path / f"{number}.png", number)
+    reading = replace(Reading.of(tasks.TASKS["super_resolution"], size=64), flip="none")
+    assert reading.factors == (1, 2, 4, 8, 16, 32)
+    data = Folder(tmp_path, reading)
+
+    def factor(item: Any) -> int:
+        sharp = item["target"][None]
+        made = {f: sources.low_resolution(sharp, f, 64)[0] for f in reading.factors}
+        found = [f for f, picture in made.items() if torch.equal(picture, item["source"])]
+        assert len(found) == 1
+        return found[0]
+
+    drawn = [factor(data.item(3, rng(seed))) for seed in range(90)]
+    assert set(drawn) == set(reading.factors)
+    assert max(map(drawn.count, reading.factors)) < 32
+    fixed = {data.name(i): factor(data.item(i, None)) for i in range(12)}
+    assert len(set(fixed.values())) >= 4
+    paint(tmp_path / "00.png", 77)  # another place for every picture, the same factor
+    again = Folder(tmp_path, reading)
+    found = {again.name(i): factor(again.item(i, None)) for i in range(13)}
+    assert {name: found[name] for name in fixed} == fixed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_names_that_are_no_unicode(tmp_path: Path) -> None:
+    path = paint(tmp_path / "1.png", 1)
+    path.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9.png"))
+    data = Folder(tmp_path, replace(SMALL, source="low_resolution"))
+    assert data.item(0, None)["source"].shape == (3, 64, 64)
+    assert len(data.fingerprint()) == 16
+
+
+def test_a_map_that_goes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a" / "1.png"
+    label_map(path)
+    paint(tmp_path / "b" / "1.png")
+    data = PairedFolders(
+        tmp_path / "a", tmp_path / "b", reading=replace(SMALL, source="labels", num_classes=19)
+    )
+    read = images.read
+
+    def read_and_lose(file: str) -> Image.Image:
+        picture = read(file)
+        if Path(file) == path:
+            path.unlink()
+        return picture
+
+    monkeypatch.setattr(images, "read", read_and_lose)
+    with pytest.raises(ImageError, match=r"1\.png: "):
+        data.item(0, None)
+
+
+def test_a_pair_of_low_and_high_resolution_is_taken_as_it_is(tmp_path: Path) -> None:
+    paint(tmp_path / "a" / "1.png", 1, (16, 16)), paint(tmp_path / "b" / "1.png", 1)
+    data = PairedFolders(
+        tmp_path / "a", tmp_path / "b", reading=replace(SMALL, source="low_resolution")
+    )
+    expected = images.resize(tensor(1, (16, 16))[None], 64)[0]
+    assert (data.item(0, rng(0))["source"] - expected).abs().max() <= 0.51 / 127.5
+
+
+def test_augmentation_is_for_the_source_in_training_only(tmp_path: Path) -> None:
+    paint(tmp_path / "1.png")
+    always = replace(Augmentation.none(), noise=1.0)
+    data = Folder(tmp_path, replace(SMALL, augmentation=always))
+    item = data.item(0, rng(0))
+    assert torch.equal(item["target"], tensor()) and not torch.equal(item["source"], tensor())
+    assert torch.equal(item["source"], data.item(0, rng(0))["source"])
+    assert not torch.equal(item["source"], data.item(0, rng(1))["source"])
+    assert torch.equal(data.item(0, None)["source"], tensor())
+    shrunk = Folder(tmp_path, replace(data.reading, source="low_resolution", factors=(2,)))
+    assert torch.equal(
+        shrunk.item(0, rng(0))["source"], sources.low_resolution(tensor()[None], 2, 64)[0]
+    )
+
+
+@pytest.mark.parametrize("size", [(128, 128), (192, 192), (100, 100), (150, 90), (128, 192)])
+def test_other_sizes_are_resized_as_everywhere(tmp_path: Path, size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "1.png")
+    expected = images.resize(images.to_tensor(Image.fromarray(noise)), 64)[0]
+    found = images.to_tensor(Image.fromarray(photo(tmp_path / "1.png", 64)))[0]
+    assert found.shape == (3, 64, 64)
+    assert (found - expected).abs().max() <= 0.6 / 127.5
+
+
+def test_tiny_targets_are_refused_and_small_sources_are_not(tmp_path: Path) -> None:
+    paint(tmp_path / "a" / "1.png", 1, (40, 64)), paint(tmp_path / "b" / "1.png")
+    PairedFolders(tmp_path / "a", tmp_path / "b", reading=SMALL).item(0, None)
+    with pytest.raises(ImageError, match=r"a/1\.png: 40x64 is too small for a target; 64"):
+        PairedFolders(tmp_path / "b", tmp_path / "a", reading=SMALL).item(0, None)
+    assert len(Folder(tmp_path / "a", replace(SMALL, min_target=40)).item(0, None)["source"]) == 3
+
+
+def test_unpaired_files_are_named_and_counted(tmp_path: Path) -> None:
+    for number in range(9):
+        paint(tmp_path / "a" / f"{number}.png")
+    paint(tmp_path / "b" / "4.png")
+    with pytest.raises(ConfigError, match=r"8 files do not pair \(1 pairs do\)") as caught:
+        PairedFolders(tmp_path / "a", tmp_path / "b", reading=SMALL)
+    assert str(caught.value).count("has no target") == 5
+    assert str(caught.value).endswith("; and 3 more") and "a/0.png" in str(caught.value)
+    data = PairedFolders(tmp_path / "a", tmp_path / "b", reading=SMALL, skip_unpaired=True)
+    assert len(data) == 1 and len(data.problems) == 8
+    (tmp_path / "b" / "4.png").rename(tmp_path / "b" / "x.png")
+    with pytest.raises(ConfigError, match="0 pairs"):
+        PairedFolders(tmp_path / "a", tmp_path / "b", reading=SMALL, skip_unpaired=True)
+
+
+def test_a_list_of_files(tmp_path: Path) -> None:
+    paint(tmp_path / "x" / "1.png", 1), paint(tmp_path / "x" / "2.png", 2)
+    path = tmp_path / "list.txt"
+    path.write_text("x/2.png\nx/1.png\tx/2.png\n".splitlines()[0] + "\n")
+    assert torch.equal(FileList(path, SMALL).item(0, None)["source"], tensor(2))
+    path.write_text("x/2.png\tx/1.png\n")
+    item = FileList(path, SMALL).item(0, None)
+    assert torch.equal(item["source"], tensor(2)) and torch.equal(item["target"], tensor(1))
+    path.write_text("x/2.png\nx/3.png\nx/4.png\n")
+    with pytest.raises(ConfigError, match=r"2 files are missing: \S+3\.png, \S+4\.png$"):
+        FileList(path, SMALL)
+
+
+def test_pictures_in_memory_are_the_same_and_need_their_files_once(tmp_path: Path) -> None:
+    paint(tmp_path / "1.png", 1)
+    plain = Folder(tmp_path, replace(SMALL, flip="both"))
+    kept = Folder(tmp_path, replace(SMALL, flip="both"), memory=True)
+    expected = [plain.item(0, rng(seed)) for seed in range(5)]
+    found = [kept.item(0, rng(seed)) for seed in range(2)]
+    (tmp_path / "1.png").unlink()
+    found += [kept.item(0, rng(seed)) for seed in range(2, 5)]
+    for a, b in zip(expected, found):
+        assert torch.equal(a["source"], b["source"]) and torch.equal(a["target"], b["target"])
+    with pytest.raises(ImageError):
+        plain.item(0, None)
+
+
+def test_parts(tmp_path: Path) -> None:
+    for number in range(5):
+        paint(tmp_path / f"{number}.png", number)
+    data = Folder(tmp_path, SMALL)
+    part = data.part([3, 1])
+    assert [part.name(i) for i in range(len(part))] == ["3", "1"]
+    assert torch.equal(part.item(0, None)["source"], tensor(3))
+    left = data.without([str(tmp_path / "0.png"), str(tmp_path / "2.png")])
+    assert [left.name(i) for i in range(len(left))] == ["1", "3", "4"]
+    assert len(data) == 5
+    path = tmp_path / "list.txt"
+    path.write_text("1.png\t2.png\n3.png\t4.png\n")
+    for file in ("1.png", "2.png"):
+        left = FileList(path, SMALL).without([str(tmp_path / file)])
+        assert [left.name(i) for i in range(len(left))] == ["4"]
+    with pytest.raises(ConfigError, match="no pictures"):
+        data.part([])
+
+
+@pytest.mark.parametrize("source", ["sketch", "labels"])
+def test_a_photograph_is_no_drawing(tmp_path: Path, source: str) -> None:
+    paint(tmp_path / "1.png")
+    with pytest.raises(ConfigError, match=f"a photograph is no {source}"):
+        Folder(tmp_path, Reading(source))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"source": "masked"}, {"flip": "x"}, {"size": 0}, {"factors": ()}, {"num_classes": 0}],
+)
+def test_wrong_settings(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Reading(**wrong)

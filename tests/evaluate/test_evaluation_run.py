@@ -1,0 +1,376 @@
+"""The walk: against a slow script of the whole, every image once, and failures by name."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from toy_evaluation import smooth, write_pictures
+
+from wplus import images
+from wplus.errors import ConfigError, ImageError
+from wplus.evaluate import (
+    Batch,
+    Given,
+    Judge,
+    OnePass,
+    Pairs,
+    Photographs,
+    Refined,
+    Report,
+    Samples,
+    evaluate,
+)
+from wplus.evaluate.ways import Outcome
+from wplus.psp import PSP
+
+# --- the slow script: one picture at a time, NumPy where there is a choice
+
+
+def slow_lpips(judge: Judge, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    net = judge.lpips["alexnet"]
+    shift = np.array([-0.030, -0.088, -0.188])[:, None, None]
+    scale = np.array([0.458, 0.448, 0.450])[:, None, None]
+    strides, paddings, pools = [4, 1, 1, 1, 1], [2, 2, 1, 1, 1], [False, True, True, False, False]
+    sides = [torch.from_numpy((x - shift) / scale)[None].float() for x in (one, other)]
+    total = 0.0
+    for layer in range(5):
+        units = []
+        for side, x in enumerate(sides):
+            if pools[layer]:
+                x = F.max_pool2d(x, 3, 2)
+            conv = net.convs[layer]
+            x = F.relu(F.conv2d(x, conv.weight, conv.bias, strides[layer], paddings[layer]))
+            sides[side] = x
+            values = x[0].numpy().astype(np.float64)
+            units.append(values / (np.sqrt((values**2).sum(axis=0)) + 1e-10))
+        head = net.heads[layer].detach().numpy().reshape(-1, 1, 1)
+        total += float((head * (units[0] - units[1]) ** 2).sum(axis=0).mean())
+    return total
+
+
+def slow_face(picture: NDArray[np.float64]) -> NDArray[np.float64]:
+    crop = picture[:, 35:223, 32:220]
+    edges = [(i * 188 // 112, -(-(i + 1) * 188 // 112)) for i in range(112)]
+    rows = np.stack([crop[:, top:bottom].mean(axis=1) for top, bottom in edges], axis=1)
+    face = np.stack([rows[:, :, left:right].mean(axis=2) for left, right in edges], axis=2)
+    vector = face.reshape(3, 4, 28, 4, 28).mean(axis=(2, 4)).ravel()
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def slow_features(picture: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([*picture.mean(axis=(1, 2)), *picture[:2].reshape(2, -1).std(axis=1, ddof=1)])
+
+
+def slow_script(folder: Path, model: PSP, judge: Judge) -> tuple[dict[str, list[float]], float]:
+    values: dict[str, list[float]] = {"lpips_alexnet": [], "mse": [], "psnr": [], "identity": []}
+    wanted, found = [], []
+    for path in sorted(folder.iterdir()):
+        levels = np.asarray(Image.open(path).convert("RGB")).astype(np.float64).transpose(2, 0, 1)
+        target = levels / 127.5 - 1
+        with torch.no_grad():
+            codes = model.encode(torch.from_numpy(target)[None].float())
+            image = model.decode(codes)[0].numpy().astype(np.float64)
+        saved = np.clip(np.round((image + 1) * 127.5), 0, 255) / 127.5 - 1
+        output = saved.reshape(3, 256, 2, 256, 2).mean(axis=(2, 4))
+        squared = ((output - target) ** 2).mean()
+        values["mse"].append(squared)
+        values["psnr"].append(20 * np.log10(255) - 10 * np.log10(squared * 127.5**2))
+        values["lpips_alexnet"].append(slow_lpips(judge, target, output))
+        values["identity"].append(float(slow_face(target) @ slow_face(output)))
+        wanted.append(slow_features(target))
+        found.append(slow_features(output))
+    one, other = np.array(wanted), np.array(found)
+    product = np.cov(one.T) @ np.cov(other.T)
+    roots = np.sqrt(np.linalg.eigvals(product).astype(complex)).real.sum()
+    apart = ((one.mean(axis=0) - other.mean(axis=0)) ** 2).sum()
+    fid = apart + np.trace(np.cov(one.T)) + np.trace(np.cov(other.T)) - 2 * roots
+    return values, float(fid)
+
+
+def copied(folder: Path) -> Path:
+    return Path(shutil.copytree(folder, folder.with_name("copy")))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_against_a_slow_script(batch: int, tmp_path: Path, model: PSP, judge: Judge) -> None:
+    folder = write_pictures(tmp_path / "photos", 7)  # more than the toy features have numbers
+    report = evaluate([Photographs(folder)], [OnePass(model)], judge, batch=batch)
+    [result] = report.results
+    assert result.names == [f"{i:03d}.png" for i in range(7)]  # batches of 2 and 8 leave a rest
+    expected, fid = slow_script(folder, model, judge)
+    assert set(result.values) == set(expected)
+    for name, column in expected.items():
+        np.testing.assert_allclose(result.values[name], column, rtol=2e-4, atol=3e-5, err_msg=name)
+        assert result.mean(name).mean == pytest.approx(np.mean(column), rel=2e-4, abs=3e-5)
+        assert result.mean(name).count == 7
+    assert result.fid == pytest.approx(fid, rel=1e-3)
+    assert (result.fid_images, result.fid_is_biased) == (7, True)
+    assert result.seconds is not None
+    assert len(result.seconds) == 7
+    assert result.median_seconds is not None
+    assert result.median_seconds > 0
+    assert report.failures == []
+
+
+def test_files_of_the_model_get_the_scores_of_the_model(
+    photos: Path, tmp_path: Path, model: PSP, judge: Judge
+) -> None:
+    direct = evaluate([Photographs(photos)], [OnePass(model)], judge).results[0]
+    for path in photos.iterdir():
+        code = model.encode(images.to_tensor(images.read(path)))
+        images.save(model.decode(code)[0], tmp_path / "out" / path.name)
+    files = evaluate([Pairs(photos, tmp_path / "out")], [Given()], judge).results[0]
+    assert files.names == [name.removesuffix(".png") for name in direct.names]
+    assert files.seconds is None
+    for name, column in direct.values.items():
+        np.testing.assert_allclose(files.values[name], column, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_pictures_compared_with_themselves(photos: Path, judge: Judge) -> None:
+    [result] = evaluate([Pairs(photos, copied(photos))], [Given()], judge).results
+    assert result.fid == pytest.approx(0, abs=1e-12)
+    expected = {"mse": 0.0, "lpips_alexnet": 0.0, "psnr": 100.0, "identity": 1.0}
+    for name, value in expected.items():
+        assert result.mean(name).mean == pytest.approx(value, abs=1e-6)
+
+
+def without_times(report: Report) -> dict[str, object]:
+    content = report.to_dict()
+    for entry in content["results"]:
+        entry.pop("seconds", None)
+    return content
+
+
+def test_equal_runs_give_equal_reports(photos: Path, model: PSP, judge: Judge) -> None:
+    ways = [OnePass(model), Refined(model, 1, judge.lpips["alexnet"])]
+    sets = [Photographs(photos, limit=2), Samples(model, 1)]
+    first, second = (evaluate(sets, ways, judge, batch=2, seed=3) for _ in range(2))
+    assert without_times(first) == without_times(second)
+    assert [(r.data, r.way) for r in first.results] == [
+        ("photos", "one pass"),
+        ("photos", "one pass + 1 step"),
+        ("unseen-seeds", "one pass"),
+        ("unseen-seeds", "one pass + 1 step"),
+    ]
+
+
+def test_refinement_is_better_and_the_change_says_so(
+    photos: Path, model: PSP, judge: Judge
+) -> None:
+    ways = [OnePass(model), Refined(model, 4, judge.lpips["alexnet"])]
+    start, refined = evaluate([Photographs(photos, limit=2)], ways, judge, batch=2).results
+    loss = [r.values["mse"] + 0.8 * r.values["lpips_alexnet"] for r in (start, refined)]
+    assert (loss[1] < loss[0]).all()
+    change = refined.change_from(start)["lpips_alexnet"]
+    by_hand = refined.values["lpips_alexnet"] - start.values["lpips_alexnet"]
+    assert change.mean == pytest.approx(by_hand.mean())
+    assert change.low is not None
+    assert change.high is not None
+    assert change.low <= by_hand.mean() <= change.high
+    other = evaluate([Photographs(photos, limit=1)], ways[:1], judge).results[0]
+    with pytest.raises(ValueError, match="not run on the same images"):
+        refined.change_from(other)
+
+
+def test_a_model_without_an_encoder_is_its_mean_code(
+    photos: Path, model: PSP, judge: Judge
+) -> None:
+    bare = PSP(None, model.generator, model.config).eval().requires_grad_(False)
+    ways = [OnePass(bare), Refined(bare, 1, judge.lpips["alexnet"])]
+    report = evaluate([Photographs(photos, limit=2)], ways, judge)
+    assert [result.way for result in report.results] == ["mean code", "mean code + 1 step"]
+    mean = images.resize(
+        images.to_tensor(images.to_picture(bare.decode(bare.mean_codes[None])[0])), 256
+    )
+    target = images.to_tensor(smooth(0))
+    assert report.results[0].values["mse"][0] == pytest.approx(
+        float((mean - target).square().mean())
+    )
+
+
+def test_samples_are_the_same_whatever_the_count(model: PSP) -> None:
+    few = [batch.targets for batch in Samples(model, 2, truncation=0.7).batches(1, [])]
+    [many] = [batch.targets for batch in Samples(model, 3, truncation=0.7).batches(8, [])]
+    assert torch.equal(torch.cat(few), many[:2])
+    assert not torch.equal(many[0], many[1])
+    [other] = [batch.targets for batch in Samples(model, 3, truncation=0.7, seed=1).batches(8, [])]
+    assert not torch.equal(other, many)
+    [mean] = [batch.targets for batch in Samples(model, 1, truncation=0.0).batches(8, [])]
+    flat = images.to_tensor(images.to_picture(model.decode(model.generator.mean_w[None])[0]))
+    torch.testing.assert_close(mean, images.resize(flat, 256))
+
+
+def test_files_that_cannot_be_read_are_named_and_counted(
+    photos: Path, model: PSP, judge: Judge
+) -> None:
+    (photos / "001.png").write_text("I am a text.\n" * 50)
+    (photos / "002b.jpg").write_bytes(b"")
+    report = evaluate([Photographs(photos)], [OnePass(model)], judge, batch=2)
+    assert [(f.name, f.kind) for f in report.failures] == [
+        ("001.png", "unreadable"),
+        ("002b.jpg", "unreadable"),
+    ]
+    for failure in report.failures:
+        assert failure.name in failure.line
+        assert "\n" not in failure.line
+    [result] = report.results
+    assert result.names == ["000.png", "002.png", "003.png", "004.png"]
+    assert result.mean("mse").count == 4
+    assert result.fid_images == 4
+
+
+def test_an_unreadable_partner_is_named(photos: Path, tmp_path: Path, judge: Judge) -> None:
+    second = tmp_path / "second"
+    shutil.copytree(photos, second)
+    (second / "003.png").write_bytes(b"\x89PNG")
+    report = evaluate([Pairs(photos, second)], [Given()], judge)
+    [failure] = report.failures
+    assert failure.name == "003"
+    assert str(second / "003.png") in failure.line
+    assert report.results[0].names == ["000", "001", "002", "004"]
+
+
+@dataclass
+class Faulty:
+    """Gives every second picture back as it is, and of the others nothing."""
+
+    name: str = "faulty"
+
+    def run(self, batch: Batch) -> Outcome:
+        found: list[torch.Tensor | ImageError] = [
+            target[None] if int(name[:3]) % 2 else ImageError("values that are not finite")
+            for name, target in zip(batch.names, batch.targets)
+        ]
+        return Outcome(found, 1.0)
+
+    def warm_up(self, batch: Batch) -> None:
+        pass
+
+
+def test_broken_results_are_named_and_have_no_score(photos: Path, judge: Judge) -> None:
+    report = evaluate([Photographs(photos)], [Faulty()], judge, batch=2)
+    assert [(f.name, f.kind, f.way) for f in report.failures] == [
+        ("000.png", "broken result", "faulty"),
+        ("002.png", "broken result", "faulty"),
+        ("004.png", "broken result", "faulty"),
+    ]
+    [result] = report.results
+    assert len(result.names) == 5
+    assert np.isnan(result.values["mse"]).tolist() == [True, False, True, False, True]
+    assert (result.mean("mse").mean, result.mean("mse").count) == (0.0, 2)
+    assert result.fid_images == 2
+    assert result.seconds is not None
+    assert result.seconds.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0]
+
+
+def test_a_model_that_gives_no_numbers_breaks_no_evaluation(
+    photos: Path, model: PSP, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        model, "encode", lambda x: torch.full((len(x), model.num_styles, 16), torch.nan)
+    )
+    report = evaluate([Photographs(photos, limit=2)], [OnePass(model)], judge)
+    assert [f.kind for f in report.failures] == ["broken result"] * 2
+    [result] = report.results
+    assert (result.mean("mse").mean, result.mean("mse").count, result.fid) == (None, 0, None)
+
+
+def test_faces_without_a_vector_are_named(
+    photos: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert judge.face is not None
+    sees = judge.face.embed
+
+    def blind_in_the_dark(pictures: torch.Tensor) -> torch.Tensor:
+        dark = pictures.mean(dim=(1, 2, 3)) < -0.99
+        return torch.where(dark[:, None], torch.nan, sees(pictures))
+
+    monkeypatch.setattr(judge.face, "embed", blind_in_the_dark)
+    Image.new("RGB", (256, 256)).save(photos / "001.png")
+    report = evaluate([Pairs(photos, copied(photos))], [Given()], judge)
+    [failure] = report.failures
+    assert (failure.name, failure.kind, failure.way) == ("001", "not recognized", "pictures")
+    [result] = report.results
+    assert result.mean("identity").count == 4
+    assert result.mean("mse").count == 5
+
+
+def test_pictures_that_are_not_square_lose_their_ends(tmp_path: Path, judge: Judge) -> None:
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    wide = Image.new("RGB", (300, 256), "red")
+    wide.paste(smooth(0), (22, 0))
+    wide.save(folder / "0.png")
+    smooth(1, 512).save(folder / "1.png")
+    data = Photographs(folder)
+    [batch] = data.batches(8, [])
+    torch.testing.assert_close(batch.targets[0], images.to_tensor(smooth(0))[0])
+    large = images.to_tensor(smooth(1, 512)).reshape(3, 256, 2, 256, 2).mean(dim=(2, 4))
+    torch.testing.assert_close(batch.targets[1], large)
+    assert data.cut == 1
+    report = evaluate([Pairs(folder, copied(folder))], [Given()], judge)
+    assert "not square" in " ".join(report.notes)
+
+
+def test_one_picture_has_no_fid_and_no_interval(photos: Path, model: PSP, judge: Judge) -> None:
+    report = evaluate([Photographs(photos, limit=1)], [OnePass(model)], judge)
+    [result] = report.results
+    assert result.fid is None
+    assert result.mean("mse").low is None
+    assert any("no FID" in note for note in report.notes)
+
+
+def test_what_makes_no_sense_is_refused(photos: Path, model: PSP, judge: Judge) -> None:
+    for path in photos.iterdir():
+        path.write_text("text")
+    with pytest.raises(ConfigError, match=r"photos: none of 5 pictures can be used .*000\.png"):
+        evaluate([Photographs(photos)], [OnePass(model)], judge)
+    with pytest.raises(ConfigError, match="sets of different names"):
+        evaluate([Photographs(photos)] * 2, [OnePass(model)], judge)
+    with pytest.raises(ConfigError, match="ways of different names"):
+        evaluate([Photographs(photos)], [], judge)
+    with pytest.raises(ConfigError, match="a batch has at least 1"):
+        evaluate([Photographs(photos)], [OnePass(model)], judge, batch=0)
+    with pytest.raises(ConfigError, match="limit of 0"):
+        Photographs(photos, limit=0)
+    with pytest.raises(ConfigError, match="0 samples"):
+        Samples(model, 0)
+    with pytest.raises(ConfigError, match="0 steps"):
+        Refined(model, 0, judge.lpips["alexnet"])
+    with pytest.raises(ConfigError, match="only pairs"):
+        Given().run(Batch(["a"], torch.zeros(1, 3, 256, 256)))
+
+
+def test_other_sources_are_refused(model: PSP) -> None:
+    from dataclasses import replace
+
+    sketches = PSP(model.encoder, model.generator, replace(model.config, source="sketch"))
+    with pytest.raises(ConfigError, match="reads sketch, not photographs"):
+        OnePass(sketches)
+
+
+@pytest.mark.network
+def test_alignment_comes_first_and_faceless_pictures_are_named(
+    tmp_path: Path, judge: Judge
+) -> None:
+    skimage = pytest.importorskip("skimage.data")
+    folder = write_pictures(tmp_path / "a", 1)
+    Image.fromarray(skimage.astronaut()).save(folder / "astronaut.png")
+    failures = []
+    data = Photographs(folder, align=True)
+    [batch] = data.batches(8, failures)
+    assert [(f.name, f.kind) for f in failures] == [("000.png", "no face")]
+    assert batch.names == ["astronaut.png"]
+    assert data.cut == 0
+    from wplus import faces
+
+    [face] = faces.align(Image.fromarray(skimage.astronaut()))
+    assert torch.equal(batch.targets, images.to_tensor(face.picture))

@@ -1,0 +1,260 @@
+"""What the settings name: networks, their beginnings, data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toy import tiny
+
+from wplus import checkpoints, data, networks, tasks, weights
+from wplus.encoders import CompactEncoder, PyramidEncoder
+from wplus.errors import ConfigError, FormatError
+from wplus.generators import Generator
+from wplus.losses import load_mobilefacenet
+from wplus.nn.irse import STAGES_50
+from wplus.training import building, opening
+from wplus.training.config import TrainConfig
+
+COMPACT = dict(tiny.encoders(8)["compact"].options)
+SMALL = {name: COMPACT[name] for name in ("width", "narrow", "input_size", "stem", "stages")}
+
+
+@pytest.fixture
+def generator_file(tmp_path: Path) -> str:
+    path = tmp_path / "generator.safetensors"
+    model = tiny.model("mobilestylegan", None, license="for nothing")
+    with torch.no_grad():
+        model.mean_codes.add_(1)
+    checkpoints.save(model, path)
+    return str(path)
+
+
+def config(task: str = "inversion", **groups: Any) -> TrainConfig:
+    network = {"encoder_options": SMALL, "trunk": "none", **groups.pop("network", {})}
+    return TrainConfig.parse({"task": task, "network": network, **groups})
+
+
+def build(made: TrainConfig, **more: Any) -> Any:
+    return building.build_model(made, tasks.find(made.task), **more)
+
+
+def test_a_new_encoder_fits_generator_and_task(generator_file: str) -> None:
+    for task in ("inversion", "sketch", "labels"):
+        model = build(config(task, network={"generator": generator_file}))
+        assert isinstance(model.encoder, CompactEncoder)
+        channels = tasks.TASKS[task].input_channels
+        codes = model.encode(torch.zeros(2, channels, 64, 64))
+        assert codes.shape == (2, 8, 12)
+        assert (model.config.task, model.config.source) == (task, tasks.TASKS[task].source)
+        assert model.config.license == "for nothing"
+        assert all(p.requires_grad for p in model.encoder.parameters())
+        assert not any(p.requires_grad for p in model.generator.parameters())
+        given = tiny.model("mobilestylegan", None).mean_codes + 1
+        torch.testing.assert_close(model.mean_codes, given)
+
+
+def test_a_new_encoder_follows_from_the_seed(generator_file: str) -> None:
+    def weights_of(seed: int) -> torch.Tensor:
+        made = config(network={"generator": generator_file}, run={"seed": seed})
+        torch.rand(3)  # whatever happened before
+        return torch.cat([p.flatten() for p in build(made).encoder.parameters()])
+
+    assert torch.equal(weights_of(1), weights_of(1))
+    assert not torch.equal(weights_of(1), weights_of(2))
+
+
+def test_what_is_built_is_what_the_model_file_says(generator_file: str, tmp_path: Path) -> None:
+    model = build(config("sketch", network={"generator": generator_file}))
+    checkpoints.save(building.exportable(model, model.encoder), tmp_path / "model.safetensors")
+    again = checkpoints.load(tmp_path / "model.safetensors")
+    x = torch.rand(1, 1, 64, 64)
+    torch.testing.assert_close(again.encode(x), model.encode(x))  # type: ignore[operator]
+
+
+def test_an_encoder_is_trained_further(generator_file: str, tmp_path: Path) -> None:
+    first = tiny.model("mobilestylegan", "compact")
+    path = tmp_path / "first.safetensors"
+    checkpoints.save(first, path)
+    assert first.encoder is not None
+    for generator, mean in ((None, first.mean_codes), (generator_file, first.mean_codes + 1)):
+        model = build(config(network={"init": str(path), "generator": generator}))
+        for name, value in first.encoder.state_dict().items():
+            assert torch.equal(model.encoder.state_dict()[name], value)
+        torch.testing.assert_close(model.mean_codes, mean)
+        assert all(p.requires_grad for p in model.encoder.parameters())
+    with pytest.raises(ConfigError, match="sources of 1 channels, and the encoder reads 3"):
+        build(config("sketch", network={"init": str(path)}))
+    with pytest.raises(ConfigError, match="has no encoder to start from"):
+        build(config(network={"init": generator_file}))
+
+
+def test_going_on_needs_no_beginnings(generator_file: str) -> None:
+    made = config(network={"generator": generator_file})
+    about = build(made).config
+    gone = config(network={"generator": generator_file, "init": "gone.pt", "trunk": "gone.pth"})
+    assert build(gone, trained=about).config == about
+
+
+def test_the_trunk_starts_from_a_face_network(
+    generator_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face = networks.build(tiny.FROZEN["mobilefacenet"])
+    monkeypatch.setattr(building, "face_network", lambda path: face)
+    theirs = face.get_submodule("trunk").state_dict()
+    for task, same in (("inversion", True), ("sketch", False)):
+        network = {"generator": generator_file, "trunk": "auto"}
+        model = build(config(task, network=network))
+        ours = model.encoder.trunk.state_dict()
+        for name, value in theirs.items():
+            if same or not name.startswith("stem.0."):
+                assert torch.equal(ours[name], value), name
+        assert "face network" in model.config.license
+    network["encoder_options"] = {**SMALL, "stem": 6}
+    with pytest.raises(ConfigError, match=r"trunk auto: .*; name another network as trunk"):
+        build(config(network=network))
+
+
+def test_the_papers_trunk_starts_from_arcface(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"stages": tiny.STAGES, "embedding": 8, "size": 16}
+    face = networks.build(tiny.Part("arcface", {"trunk": {"stages": tiny.STAGES},
+                                                "embedding": 8, "size": 16}))  # fmt: skip
+    monkeypatch.setattr(building, "face_network", lambda path: face)
+    theirs = face.get_submodule("trunk").state_dict()
+    for channels in (3, 19):
+        encoder = PyramidEncoder(6, channels, 12, options["stages"], 64)
+        before = {name: value.clone() for name, value in encoder.trunk.state_dict().items()}
+        assert building.start_trunk(encoder, "auto") == ""  # only compact has one to fetch
+        building.start_trunk(encoder, "model_ir_se50.pth")
+        for name, value in encoder.trunk.state_dict().items():
+            kept = channels != 3 and name.startswith("stem.")
+            assert torch.equal(value, before[name] if kept else theirs[name]), name
+
+
+def test_unknown_encoders_are_refused(generator_file: str) -> None:
+    made = config(network={"generator": generator_file, "encoder": "pyramidal"})
+    with pytest.raises(ConfigError, match="'pyramidal' is none of: pyramid"):
+        build(made)
+    made = config(
+        network={"generator": generator_file, "encoder_options": {"width": 6, "depth": 2}}
+    )
+    with pytest.raises(ConfigError, match="depth"):
+        build(made)
+
+
+def test_the_variance_of_codes(generator_file: str) -> None:
+    generator = tiny.model("mobilestylegan", None).generator
+    assert isinstance(generator, Generator)
+    z = torch.randn(20_000, 12, generator=torch.Generator().manual_seed(3))
+    w = generator.map(z)
+    expected = float((w - generator.mean_w).square().mean())
+    assert building.code_variance(generator) == pytest.approx(expected, rel=0.05)
+
+
+def test_similarity_needs_its_file() -> None:
+    generator = tiny.model("mobilestylegan", None).generator
+    losses = {"l2": 0, "lpips": 0, "identity": 0, "similarity": 0.5, "similarity_net": "gone.tar"}
+    with pytest.raises(FormatError, match=r"gone\.tar"):
+        building.build_objective(config(losses=losses), generator)
+
+
+@pytest.mark.network
+def test_the_shipped_networks_are_found() -> None:
+    generator = tiny.model("mobilestylegan", None).generator
+    objective = building.build_objective(config(), generator)
+    assert objective.names == ("l2", "lpips", "id", "id_gain", "loss")
+    x = torch.rand(2, 3, 256, 256) * 2 - 1
+    terms = objective(x, x, x, torch.zeros(2, 8, 12), torch.zeros(8, 12))
+    assert all(abs(float(value)) < 1e-5 for value in terms.values())
+    encoder = CompactEncoder((4, 8, 64))
+    assert "non-commercial" in building.start_trunk(encoder, "auto")
+    face = load_mobilefacenet(weights.path("arcface-mobilefacenet.onnx"))
+    for name, value in face.trunk.state_dict().items():
+        assert torch.equal(encoder.trunk.state_dict()[name], value)
+    with pytest.raises(ConfigError, match="name another network as trunk"):
+        building.start_trunk(
+            PyramidEncoder(4, stages=STAGES_50),
+            str(weights.path("arcface-mobilefacenet.onnx")),
+        )
+
+
+def photos(folder: Path, count: int, size: int = 64, ending: str = "png") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        colors = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(colors).resize((size, size)).save(folder / f"{i}.{ending}")
+    return folder
+
+
+def opened(made: TrainConfig) -> Any:
+    generator = tiny.model("mobilestylegan", None).generator
+    return opening.open_data(made, tasks.find(made.task), generator)
+
+
+def test_folders_are_mixed_by_size_or_by_share(tmp_path: Path) -> None:
+    paths = [str(photos(tmp_path / "a", 3)), str(photos(tmp_path / "b", 6))]
+    mixture, validation = opened(config(data={"data": paths}))
+    assert mixture.weights == [3.0, 6.0]
+    assert validation is None
+    mixture, _ = opened(config(data={"data": paths, "shares": [2, 1], "synthetic": 0.4}))
+    assert mixture.weights == pytest.approx([0.4, 0.2, 0.4])
+    assert isinstance(mixture.datasets[2], data.Synthetic)
+    mixture, _ = opened(config(data={"synthetic": 1.0, "truncation": [0.7, 0.7]}))
+    assert mixture.example(0, 0)["psi"] == 0.7
+
+
+def test_pairs_lists_and_shards(tmp_path: Path) -> None:
+    targets = photos(tmp_path / "targets", 3)
+    sources = photos(tmp_path / "sources", 3, ending="jpg")
+    made = config("sketch", data={"data": [str(targets)], "sources": str(sources)})
+    mixture, _ = opened(made)
+    assert mixture.example(0, 0)["source"].shape == (1, 256, 256)
+    (tmp_path / "list.txt").write_text("targets/0.png\ntargets/2.png\n")
+    mixture, _ = opened(config(data={"data": [str(tmp_path / "list.txt")]}))
+    assert len(mixture.datasets[0]) == 2
+    generator = tiny.model("mobilestylegan", None).generator
+    data.render_cache(generator, tmp_path / "shards", 4, seed=0)
+    mixture, validation = opened(
+        config(data={"data": [str(targets)], "validation": str(tmp_path / "shards")})
+    )
+    assert isinstance(validation, data.CachedSynthetic)
+    with pytest.raises(ConfigError, match="nothing to train on"):
+        opened(config())
+
+
+def test_held_out_pictures_are_not_trained_on(tmp_path: Path) -> None:
+    path = str(photos(tmp_path / "a", 10))
+    mixture, validation = opened(config(data={"data": [path], "hold_out": 3}))
+    names = [each.name(i) for each in (mixture.datasets[0], validation) for i in range(len(each))]
+    assert (len(mixture.datasets[0]), len(validation)) == (7, 3)
+    assert sorted(names) == [str(i) for i in range(10)]
+    held = {validation.name(i) for i in range(3)}
+    trained = {mixture.example(step, place)["name"] for step in range(4) for place in range(8)}
+    assert not held & trained
+    photos(tmp_path / "a", 11)  # one more picture moves at most one to the other side
+    _, again = opened(config(data={"data": [path], "hold_out": 3}))
+    assert len(held & {again.name(i) for i in range(3)}) >= 2
+    with pytest.raises(ConfigError, match="hold_out 11: there are only 11 pictures"):
+        opened(config(data={"data": [path], "hold_out": 11}))
+
+
+def test_bad_files_are_named_before_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = photos(tmp_path / "a", 40)
+    (folder / "3.png").write_bytes(b"I am no picture")
+    Image.new("L", (64, 64)).save(folder / "5.png")
+    mixture, _ = opened(config(data={"data": [str(folder)]}))
+    opening.check(mixture, None)
+    assert f"{folder / '3.png'}: refused" in caplog.text
+    assert f"{folder / '5.png'}: accepted: gray" in caplog.text
+    for i in range(10, 15):
+        Image.new("RGB", (8, 8)).save(folder / f"{i}.png")
+    with pytest.raises(
+        ConfigError, match=r"6 files of 40 cannot be trained on, the first: .*\.png"
+    ):
+        opening.check(mixture, None)

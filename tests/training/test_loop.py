@@ -1,0 +1,431 @@
+"""Whole runs of tiny networks: what they leave, how they stop, and how they go on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import toy
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from toy import tiny
+
+import wplus
+from wplus import networks
+from wplus.config import ModelConfig
+from wplus.data import Mixture, Synthesizer, Synthetic
+from wplus.data.base import collate
+from wplus.errors import ConfigError, WplusError
+from wplus.losses.objective import Objective
+from wplus.psp import PSP
+from wplus.training import loop, state
+from wplus.training.log import Progress
+from wplus.training.loop import train
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """The log, without what depends on the clock."""
+    found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for entry in found:
+        entry.pop("images_per_second", None)
+    return found
+
+
+def tensors(run: Path) -> dict[str, Tensor]:
+    return load_file(state.states(run)[-1])
+
+
+def assert_equal_runs(a: Path, b: Path) -> None:
+    """Bit for bit: states, models, logs."""
+    assert lines(a) == lines(b)
+    for name in ("best.safetensors", "model.safetensors"):
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+    first, second = tensors(a), tensors(b)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    saved = [state.read(state.states(run)[-1]).state for run in (a, b)]
+    assert saved[0] == saved[1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    result = toy.run(folder)
+    assert (result.step, result.signal) == (12, None)
+    return folder
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    settings = toy.config(steps=30, log_every=10, validate_every=15, learning_rate=3e-2)
+    things = toy.materials(settings, network=toy.model(encoder="compact"))
+    train(settings, tmp_path, materials=things)
+    losses = [e["l2"] for e in lines(tmp_path) if e["event"] == "train"]
+    assert losses[-1] < 0.9 * losses[0]
+    first, last = [e["loss"] for e in lines(tmp_path) if e["event"] == "validation"]
+    assert last < first
+
+
+def test_what_it_leaves(whole: Path) -> None:
+    names = {str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()}
+    names = {name for name in names if not name.startswith("tensorboard")}
+    assert names == {
+        ".lock",
+        "config.json",
+        "metrics.jsonl",
+        "curves.png",
+        "best.safetensors",
+        "model.safetensors",
+        "previews/00000000.jpg",
+        "previews/00000006.jpg",
+        "previews/00000012.jpg",
+        "states/00000010.safetensors",
+        "states/00000012.safetensors",
+    }
+    entries = lines(whole)
+    assert [e["step"] for e in entries if e["event"] == "train"] == [2, 4, 6, 8, 10, 12]
+    assert [e["step"] for e in entries if e["event"] == "validation"] == [6, 12]
+    assert set(entries[0]) == {
+        "step", "event", "l2", "reg", "code", "loss", "gradient", "rate", "skipped",
+    }  # fmt: skip
+    # Two rows of source, output and target.
+    with Image.open(whole / "previews" / "00000012.jpg") as picture:
+        assert picture.size == (6 * 256 + 5 * 4, 256)
+
+
+def test_the_model_is_the_average_and_can_be_used(whole: Path) -> None:
+    saved = state.latest(whole)
+    assert saved is not None
+    model = wplus.load(whole / "model.safetensors")
+    assert model.encoder is not None
+    for name, value in model.encoder.state_dict().items():
+        assert torch.equal(value, saved.tensors[f"average.{name}"])
+    assert not torch.equal(
+        saved.tensors["average.hidden.weight"], saved.tensors["encoder.hidden.weight"]
+    )
+    picture = toy.Numbers(1)
+    source = picture.item(0, None)["source"][None, :, ::4, ::4]
+    assert model.encode(source).shape == (1, 6, 12)
+
+
+def test_validation_covers_every_picture_and_is_what_the_model_does(whole: Path) -> None:
+    [*_, last] = [e for e in lines(whole) if e["event"] == "validation"]
+    assert last["images"] == 5
+    model = wplus.load(whole / "model.safetensors")
+    found = []
+    for i in range(5):
+        x = toy.Numbers(5, first=100).item(i, None)["target"][None]
+        source = torch.nn.functional.avg_pool2d(x, 4)
+        output = model(source)[0].repeat_interleave(16, 2).repeat_interleave(16, 3)
+        found.append((output - x).square().mean().item())
+    assert last["l2"] == pytest.approx(np.mean(found), rel=1e-5)
+
+
+def test_the_same_call_again_changes_nothing(whole: Path) -> None:
+    before = {path: path.read_bytes() for path in whole.rglob("*.safetensors")}
+    log = lines(whole)
+    result = toy.run(whole)
+    assert result.step == 12
+    assert lines(whole) == log
+    assert {path: path.read_bytes() for path in whole.rglob("*.safetensors")} == before
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+def die_at(step: int) -> Any:
+    def progress(at: Progress) -> None:
+        if at.step == step:
+            raise Died
+
+    return progress
+
+
+@pytest.mark.parametrize("step", [1, 5, 6, 8, 11])
+def test_a_run_that_died_ends_as_one_that_did_not(whole: Path, tmp_path: Path, step: int) -> None:
+    """In the same process; `test_killing` does it with signals."""
+    settings = toy.config()
+    with pytest.raises(Died):
+        train(settings, tmp_path, materials=toy.materials(settings), progress=die_at(step))
+    toy.run(tmp_path)
+    assert_equal_runs(tmp_path, whole)
+
+
+@pytest.mark.parametrize(
+    ("number", "step"), [(signal.SIGINT, 7), (signal.SIGTERM, 5), (signal.SIGTERM, 6)]
+)
+def test_a_signal_ends_the_run_after_the_step_and_loses_none(
+    whole: Path, tmp_path: Path, number: signal.Signals, step: int
+) -> None:
+    """At step 5 a state is due, at step 6 a validation, which can wait."""
+
+    def send(at: Progress) -> None:
+        if at.step == step:
+            os.kill(os.getpid(), number)
+
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    settings = toy.config()
+    result = train(settings, tmp_path, materials=toy.materials(settings), progress=send)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert (result.step, result.signal) == (step, number)
+    assert number.name in result.reason
+    saved = state.latest(tmp_path)
+    assert saved is not None
+    assert (saved.state.step, saved.state.owed) == (step, step == 6)
+    assert len([e for e in lines(tmp_path) if e["event"] == "validation"]) == int(step > 6)
+    assert (tmp_path / "previews" / "00000006.jpg").exists() == (step > 6)
+    toy.run(tmp_path)
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_a_signal_in_the_last_step(whole: Path, tmp_path: Path) -> None:
+    def send(at: Progress) -> None:
+        if at.step == at.steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    settings = toy.config()
+    result = train(settings, tmp_path, materials=toy.materials(settings), progress=send)
+    assert "SIGTERM" in result.reason  # its validation is still to be made
+    assert toy.run(tmp_path).reason == "all steps are made"
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_a_signal_ends_a_long_validation(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = toy.config()
+    materials = toy.materials(settings)
+    item, seen = toy.Numbers.item, []
+
+    def send(self: toy.Numbers, index: int, rng: Any) -> Any:
+        seen.append(self.first + index)
+        if seen.count(101) == 2 + 1:  # after the preview and the rehearsal
+            os.kill(os.getpid(), signal.SIGTERM)
+            seen.append(101)
+        return item(self, index, rng)
+
+    monkeypatch.setattr(toy.Numbers, "item", send)
+    result = train(settings, tmp_path, materials=materials)
+    monkeypatch.undo()
+    assert result.step == 6
+    assert not [e for e in lines(tmp_path) if e["event"] == "validation"]
+    toy.run(tmp_path)
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_a_time_limit_ends_the_run(tmp_path: Path) -> None:
+    result = toy.run(tmp_path, steps=100_000, time_limit=0.03)
+    assert 0 < result.step < 100_000
+    assert result.signal is None
+    assert "time" in result.reason
+    assert state.latest(tmp_path).state.step == result.step  # type: ignore[union-attr]
+
+
+def test_what_a_dying_process_left_half_written_is_removed(whole: Path) -> None:
+    names = ("states/.00000009.0123456789ab.safetensors", ".model.ba9876543210.safetensors",
+             "states/.tmpGX098q")  # fmt: skip
+    for name in names:
+        (whole / name).write_bytes(b"half")
+    toy.run(whole)
+    assert [path.name for path in whole.rglob(".*")] == [".lock"]
+
+
+def test_steps_can_be_added(whole: Path, tmp_path: Path) -> None:
+    toy.run(tmp_path, steps=7)
+    toy.run(tmp_path)
+    ours, theirs = tensors(tmp_path), tensors(whole)
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+@pytest.mark.parametrize("change", [{"accumulate": 2}, {"workers": 2}, {"validate_every": 4}])
+def test_what_may_change_does_not_change_what_is_learned(
+    whole: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """Parts of a batch normalize alone, so these are tried without batch norms."""
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for run, settings in zip(runs, ({}, change)):
+        made = toy.config(**settings)
+        things = toy.materials(made, {"l2": 1.0}, toy.model(encoder="compact"))
+        train(toy.config(**settings, noise="fixed"), run, materials=things)
+    first, second = map(tensors, runs)
+    exact = "accumulate" not in change
+    for name, value in first.items():
+        if exact:
+            assert torch.equal(value, second[name]), name
+        else:
+            torch.testing.assert_close(value, second[name], rtol=1e-3, atol=1e-5)
+
+
+def test_other_data_are_refused(whole: Path, tmp_path: Path) -> None:
+    settings = toy.config(batch=8)
+    with pytest.raises(ConfigError, match="its data is not what the run was started with"):
+        train(settings, whole, materials=toy.materials(settings))
+    other = toy.materials(toy.config(), network=toy.model("mobilestylegan"))
+    with pytest.raises(ConfigError, match="is not what the run was started with"):
+        train(toy.config(), whole, materials=other)
+
+
+def test_another_optimizer_is_refused(whole: Path) -> None:
+    settings = toy.config(optimizer="adamw", steps=20)
+    with pytest.raises(ConfigError, match="another optimizer"):
+        train(settings, whole, materials=toy.materials(settings))
+
+
+def test_adamw_and_no_average_go_on_too(tmp_path: Path) -> None:
+    settings = {"optimizer": "adamw", "ema": 0.0, "schedule": "cosine", "warm_up": 3, "clip": 0.5}
+    toy.run(tmp_path / "a", **settings)
+    made = toy.config(**settings)
+    with pytest.raises(Died):
+        train(made, tmp_path / "b", materials=toy.materials(made), progress=die_at(8))
+    toy.run(tmp_path / "b", **settings)
+    assert_equal_runs(tmp_path / "a", tmp_path / "b")
+    model = wplus.load(tmp_path / "a" / "model.safetensors")
+    assert model.encoder is not None
+    saved = tensors(tmp_path / "a")
+    assert torch.equal(model.encoder.state_dict()["hidden.weight"], saved["encoder.hidden.weight"])
+
+
+def test_bad_steps_are_skipped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = toy.Numbers.item
+
+    def sometimes_bad(self: Any, index: int, rng: Any) -> Any:
+        example = item(self, index, rng)
+        if rng is not None and index == 3:
+            example["source"] = example["source"] * math.nan
+        return example
+
+    monkeypatch.setattr(toy.Numbers, "item", sometimes_bad)
+    toy.run(tmp_path)
+    saved = state.latest(tmp_path)
+    assert saved is not None
+    assert 0 < saved.state.skipped < 12
+    assert all(torch.isfinite(value).all() for value in saved.tensors.values())
+    assert lines(tmp_path)[-2]["skipped"] == saved.state.skipped
+
+
+def test_too_many_bad_steps_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = toy.config(steps=100, save_every=100, validate_every=100)
+    materials = toy.materials(settings)
+    item = toy.Numbers.item
+
+    def bad(self: Any, index: int, rng: Any) -> Any:
+        example = item(self, index, rng)
+        return example if rng is None else {**example, "target": example["target"] * math.inf}
+
+    monkeypatch.setattr(toy.Numbers, "item", bad)
+    with pytest.raises(WplusError, match="no finite loss in 10 steps in a row, up to step 10"):
+        train(settings, tmp_path, materials=materials)
+    assert not state.states(tmp_path)
+
+
+def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
+    def again(at: Progress) -> None:
+        with pytest.raises(ConfigError, match="another process is training in this folder"):
+            toy.run(tmp_path)
+        seen.append(at.step)
+
+    seen: list[int] = []
+    settings = toy.config(steps=2)
+    train(settings, tmp_path, materials=toy.materials(settings), progress=again)
+    assert seen == [1, 2]
+
+
+def test_progress_says_where_the_run_is(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    settings = toy.config()
+    train(settings, tmp_path, materials=toy.materials(settings), progress=seen.append)
+    assert [at.step for at in seen] == list(range(1, 13))
+    assert seen[-1].seconds_left == 0
+    assert "step 3/12  loss" in str(seen[2])
+    assert "images/s" in str(seen[2])
+
+
+def test_it_needs_no_validation(tmp_path: Path) -> None:
+    settings = toy.config()
+    things = toy.materials(settings)
+    things = toy.Materials(things.model, things.objective, things.training, None)
+    result = train(settings, tmp_path, materials=things)
+    assert result.best == {}
+    assert not (tmp_path / "best.safetensors").exists()
+    assert (tmp_path / "model.safetensors").exists()
+    assert (tmp_path / "previews" / "00000012.jpg").exists()  # of what is trained on
+
+
+def test_random_numbers_follow_from_seed_step_and_process() -> None:
+    def draw(*place: int) -> tuple[float, ...]:
+        loop.reseed(*place)
+        import random
+
+        return (random.random(), float(np.random.rand()), float(torch.rand(())))
+
+    assert draw(0, 5, 0) == draw(0, 5, 0)
+    others = [draw(0, 5, 0), draw(0, 6, 0), draw(1, 5, 0), draw(0, 5, 1)]
+    for i in range(3):
+        assert len({each[i] for each in others}) == 4
+
+
+def test_both_sources_of_codes(tmp_path: Path) -> None:
+    """An encoder that gives codes, not offsets, is trained and exported as such."""
+    settings = toy.config(steps=3)
+    network = tiny.model("stylegan2", "single_w", start_from_mean=False)
+    train(settings, tmp_path, materials=toy.materials(settings, network=network))
+    model = wplus.load(tmp_path / "model.safetensors")
+    assert not model.config.start_from_mean
+    [*_, last] = lines(tmp_path)
+    x = torch.cat([toy.Numbers(5, 100).item(i, None)["target"][None] for i in range(5)])
+    codes = model.encode(torch.nn.functional.avg_pool2d(x, 4))
+    assert last["reg"] == pytest.approx(codes.flatten(1).norm(dim=1).mean().item(), rel=1e-5)
+    output = model.decode(codes).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    assert last["l2"] == pytest.approx((output - x).square().mean().item(), rel=1e-5)
+
+
+def test_validation_on_samples_knows_their_codes(tmp_path: Path) -> None:
+    settings = toy.config(steps=2)
+    things = toy.materials(settings, {"code": 1.0})
+    samples = Synthetic(6, 12, count=5, seed=3)
+    things = toy.Materials(
+        things.model, things.objective, Mixture([(Synthetic(6, 12), 1.0)], 4), samples
+    )
+    train(settings, tmp_path, materials=things)
+    [*_, last] = lines(tmp_path)
+    assert set(last) == {"step", "event", "code", "loss", "images"}
+    model = wplus.load(tmp_path / "model.safetensors")
+    rows = Synthesizer(model.generator, "cpu")(collate([samples.item(i, None) for i in range(5)]))
+    codes = model.encode(torch.nn.functional.avg_pool2d(rows["source"], 4))
+    assert last["code"] == pytest.approx((codes - rows["codes"]).square().mean().item(), rel=1e-4)
+
+
+def test_sketches_train_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One channel in, three out: previews and all."""
+    item = toy.Numbers.item
+
+    def drawn(self: Any, index: int, rng: Any) -> Any:
+        example = item(self, index, rng)
+        return {**example, "source": (example["source"][:1] > 0).float()}
+
+    monkeypatch.setattr(toy.Numbers, "item", drawn)
+    settings = toy.config(steps=3, validate_every=3, previews=1)
+    part = tiny.Part("compact", {**tiny.encoders(6)["compact"].options, "input_channels": 1})
+    base = tiny.model("stylegan2", None)
+    about = ModelConfig(base.config.generator, part, task="sketch", source="sketch")
+    network = PSP(networks.build(part), base.generator, about)
+    things = toy.Materials(
+        network, Objective({"l2": 1.0}), Mixture([(toy.Numbers(7), 1.0)], 4), toy.Numbers(3)
+    )
+    train(settings, tmp_path, materials=things)
+    picture = np.asarray(Image.open(tmp_path / "previews" / "00000003.jpg")).astype(int)
+    assert picture.shape == (256, 3 * 256 + 8, 3)
+    source = picture[8:-8, 8:248]
+    assert np.ptp(source, axis=2).max() < 12  # gray
+    assert {0, 255} >= {v for v in (0, 255) if (np.abs(source - v) < 12).any()}
+    assert wplus.load(tmp_path / "model.safetensors").config.source == "sketch"
