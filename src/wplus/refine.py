@@ -63,9 +63,9 @@ class Schedule:
     """
 
     steps: int = 100
-    learning_rate: float = 0.1
-    warm_up: float = 0.05
-    cool_down: float = 0.5
+    learning_rate: float = 0.12
+    warm_up: float = 0.1
+    cool_down: float = 0.3
     patience: int = 25
     tolerance: float = 1e-3
 

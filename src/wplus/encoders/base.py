@@ -19,10 +19,12 @@ class Encoder(nn.Module, ABC):
         style_dim: length of each.
     """
 
-    input_channels: int
-    input_size: int
-    num_styles: int
-    style_dim: int
+    def __init__(
+        self, num_styles: int, input_channels: int, style_dim: int, input_size: int
+    ) -> None:
+        super().__init__()
+        self.num_styles, self.style_dim = num_styles, style_dim
+        self.input_channels, self.input_size = input_channels, input_size
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

@@ -27,9 +27,7 @@ class SingleWEncoder(Encoder):
         stages: Stages = STAGES_50,
         input_size: int = 256,
     ) -> None:
-        super().__init__()
-        self.num_styles, self.style_dim = num_styles, style_dim
-        self.input_channels, self.input_size = input_channels, input_size
+        super().__init__(num_styles, input_channels, style_dim, input_size)
         self.trunk = IRSETrunk(input_channels, stages)
         self.linear = EqualizedLinear(self.trunk.channels, style_dim)
 
@@ -55,9 +53,7 @@ class NaiveWPlusEncoder(Encoder):
         stages: Stages = STAGES_50,
         input_size: int = 256,
     ) -> None:
-        super().__init__()
-        self.num_styles, self.style_dim = num_styles, style_dim
-        self.input_channels, self.input_size = input_channels, input_size
+        super().__init__(num_styles, input_channels, style_dim, input_size)
         self.trunk = IRSETrunk(input_channels, stages)
         if input_size < self.trunk.stride:
             raise ConfigError(f"the input must be at least {self.trunk.stride} pixels a side")

@@ -79,11 +79,9 @@ class CompactEncoder(Encoder):
         stem: int = 128,
         stages: Stages = STAGES,
     ) -> None:
-        super().__init__()
+        super().__init__(len(style_resolutions), input_channels, style_dim, input_size)
         if input_size % 16 or input_size // 16 < MAP or input_size & (input_size - 1):
             raise ConfigError(f"input_size must be a power of two from 64 up, not {input_size}")
-        self.num_styles, self.style_dim = len(style_resolutions), style_dim
-        self.input_channels, self.input_size = input_channels, input_size
         self.trunk = MobileFaceTrunk(input_channels, stem, stages)
         fine, medium, coarse = self.trunk.channels
         self.level_of = [_level(resolution) for resolution in style_resolutions]

@@ -61,9 +61,7 @@ class PyramidEncoder(Encoder):
         input_size: int = 256,
         levels: Levels = "coarse_to_fine",
     ) -> None:
-        super().__init__()
-        self.num_styles, self.style_dim = num_styles, style_dim
-        self.input_channels, self.input_size = input_channels, input_size
+        super().__init__(num_styles, input_channels, style_dim, input_size)
         self.trunk = IRSETrunk(input_channels, stages)
         if len(stages) < 3 or input_size < 1 or input_size % self.trunk.stride:
             raise ConfigError(

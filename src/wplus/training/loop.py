@@ -208,8 +208,6 @@ def _train(
             outcome = step(batch, stopping.asked)
             now.step += 1
             now.owed = now.step % run_settings.validate_every == 0 or now.step == optimization.steps
-            # (Several processes leave together: who is asked says so in its next step.)
-            leaving = outcome.stop or (alone and stopping.asked)
             if outcome.skipped:
                 now.skipped, now.bad_steps = now.skipped + 1, now.bad_steps + 1
             else:
@@ -231,6 +229,8 @@ def _train(
                 line = {**means.take(), "rate": rate, "images_per_second": per_second}
                 if out is not None:
                     out.write("train", now.step, {**line, "skipped": now.skipped})
+            # Several processes leave together: who is asked says so in its next step.
+            leaving = outcome.stop or (alone and stopping.asked)
 
     if first:
         curves.draw(run)
