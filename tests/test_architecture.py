@@ -173,3 +173,12 @@ except AttributeError as error:
     assert homes == ["wplus.models", "wplus.psp"]
     assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert second == "module 'wplus' has no attribute 'nonsense'"
+
+
+def test_modules_of_tests_have_names_of_their_own() -> None:
+    """Pytest puts their folders on one path, where the first of two equal names wins."""
+    names = [path.name for path in sources("tests") if path.name != "conftest.py"]
+    twice = {name for name in names if names.count(name) > 1}
+    assert not twice
+    users = [path for path in sources("tests") if "conftest" in set(imports(path))]
+    assert not users, "conftest.py is not importable by name: there are several"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import wplus
-from conftest import normal, picture, published_checkpoint
+from published_files import normal, picture, published_checkpoint
 
 CASES = {
     "single_w_64": ("BackboneEncoderUsingLastLayerIntoW", 1, True),

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_data as tiny
 import torch
 
-import tiny
 from wplus.data import (
     Augmentation,
     CachedSynthetic,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tiny_data as tiny
 import torch
 
-import tiny
 from wplus.data import Batch, Synthesizer, Synthetic, collate
 from wplus.errors import ConfigError
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from toy import neighbor, tiny
 
 import wplus
+from published_files import picture, published_checkpoint
 from wplus import networks
 from wplus.errors import ConfigError
 from wplus.generators import StyleGAN2
@@ -24,7 +25,7 @@ from wplus.psp import PSP
 from wplus.training import Ranger
 from wplus.training.step import Forward, Outcome, Step
 
-conftest, plain_generators = neighbor("conftest.py"), neighbor("generators/plain.py")
+plain_generators = neighbor("generators/plain.py")
 
 PAPER = {"l2": 1.0, "regularization": 0.005}
 
@@ -52,9 +53,7 @@ def make_step(model: PSP, weights: dict[str, float] = PAPER, lr: float = 1e-4, *
 def batches(count: int, size: int = 2, dtype: torch.dtype = torch.float32) -> list[dict[str, Any]]:
     made = []
     for i in range(count):
-        both = [
-            conftest.picture(f"loop.{i}.{kind}", (size, 3, 256, 256)).to(dtype) for kind in "xy"
-        ]
+        both = [picture(f"loop.{i}.{kind}", (size, 3, 256, 256)).to(dtype) for kind in "xy"]
         made.append({"source": both[0], "target": both[1]})
     return made
 
@@ -101,7 +100,7 @@ def test_the_published_loop_small_and_in_double_precision(kind: str) -> None:
 def test_the_published_loop_on_the_reference_weights(tmp_path: Path) -> None:
     """8 steps of the published size: IR-SE-50, single W, 64² generator, float32."""
     path = tmp_path / "psp.pt"
-    conftest.published_checkpoint(
+    published_checkpoint(
         "single_w_64",
         path,
         num_styles=1,
