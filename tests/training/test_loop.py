@@ -350,6 +350,16 @@ def test_progress_says_where_the_run_is(tmp_path: Path) -> None:
     assert "images/s" in str(seen[2])
 
 
+def test_threads_are_those_of_the_run(tmp_path: Path) -> None:
+    before, seen = torch.get_num_threads(), []
+    settings = toy.config(steps=1, threads=before + 1)
+    materials = toy.materials(settings)
+    train(settings, tmp_path, materials=materials,
+          progress=lambda at: seen.append(torch.get_num_threads()))  # fmt: skip
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
+
+
 def test_it_needs_no_validation(tmp_path: Path) -> None:
     settings = toy.config()
     things = toy.materials(settings)

@@ -48,6 +48,7 @@ FAST = {
     "workers": 0,
     "previews": 2,
     "device": "cpu",
+    "threads": 1,
 }
 
 
@@ -108,11 +109,11 @@ def run(folder: Path, **settings: Any) -> Result:
 
 
 def say(*words: object) -> None:
-    print(*words, flush=True)
+    sys.stdout.write(" ".join(map(str, words)) + "\n")  # at once: several processes share it
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     given = dict(argument.split("=", 1) for argument in sys.argv[2:])
     made = config(**{name: json.loads(value) for name, value in given.items()})
     several = made.run.devices > 1 or "TORCHELASTIC_RUN_ID" in os.environ

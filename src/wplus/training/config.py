@@ -157,6 +157,10 @@ class RunSettings(Settings):
         None, "Minutes after which the run saves and leaves.", above=0.0, changeable=True
     )
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps.", changeable=True)
+    threads: int | None = setting(
+        None, "Threads of a process on CPUs; by default one for each core. Where others work too,"
+        " fewer are faster.", low=1, changeable=True,
+    )  # fmt: skip
     devices: int = setting(
         1, "Processes on this machine, each with a device (needs wplus[train]).",
         low=1, changeable=True,

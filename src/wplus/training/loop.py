@@ -86,6 +86,9 @@ def train(
     """
     together = processes.start(settings.run)
     with ExitStack() as stack:
+        if settings.run.threads is not None:
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(settings.run.threads)
         if together.rank == 0:
             _lock(run, stack)
             state.sweep(run)
