@@ -107,10 +107,8 @@ def assemble(config: ModelConfig | Part, state: dict[str, Tensor], what: str) ->
         ConfigError: the configuration makes no sense.
         FormatError: the tensors do not fit it; the message starts with `what`.
     """
-    # A counter that stays in the file's memory would keep all of it mapped when the rest is cast.
     state = {
-        name: value.float() if value.is_floating_point() else value.clone()
-        for name, value in state.items()
+        name: value.float() if value.is_floating_point() else value for name, value in state.items()
     }
     if isinstance(config, Part):
         network = networks.build(config)

@@ -36,7 +36,7 @@ class Weights:
         distance: mean squared distance of the codes from the start, which keeps them editable.
         prior: mean squared distance of the styles from w̄, each direction in units of its standard
             deviation over W (after Zhu et al. 2020, "Improved StyleGAN Embedding", who do so in a
-            space close to W). 0.003 halves that distance and leaves LPIPS where it was.
+            space close to W). 0.003 took two fifths of it and left LPIPS alone.
         grid: energy of patterns that repeat every 2, 4 or 8 pixels of the full image, see
             `grid_energy`; 0 for generators up to 256².
     """
