@@ -12,6 +12,7 @@ from wplus.config import ModelConfig
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError
 from wplus.generators import Generator, Noise
+from wplus.images import resize
 
 
 class PSP(nn.Module):
@@ -67,18 +68,22 @@ class PSP(nn.Module):
         """Images to codes, the mean code included.
 
         Args:
-            images: (N, C, 256, 256), C and side as the encoder has them; photographs in [-1, 1],
-                sketches in [0, 1], label maps one-hot.
+            images: (N, C, S, S), C as the encoder has it; photographs in [-1, 1], sketches in
+                [0, 1], label maps one-hot. Another side than the encoder's is resized to it:
+                averaged down, or bilinearly up.
 
         Returns:
             (N, L, style_dim) float32.
 
         Raises:
-            ConfigError: the model has no encoder, or the images have another shape.
+            ConfigError: the model has no encoder, or the images have other channels or are not
+                square.
         """
         if self.encoder is None:
             raise ConfigError("this model has no encoder; start from mean_codes and refine instead")
         parameter = next(self.encoder.parameters())
+        if images.ndim == 4 and images.shape[2] == images.shape[3] != self.encoder.input_size:
+            images = resize(images.float(), self.encoder.input_size)
         offsets: Tensor = self.encoder(images.to(parameter)).float()
         return offsets + self.mean_codes.float() if self.config.start_from_mean else offsets
 

@@ -115,6 +115,21 @@ def test_the_output_is_pooled_as_published_whatever_its_size(side: int) -> None:
     assert found["l2"].item() == pytest.approx((pooled - target).square().mean().item(), rel=1e-5)
 
 
+def test_a_small_photograph_is_compared_at_its_own_size() -> None:
+    """The output goes the way of the target: shrunk, then enlarged."""
+    objective = Objective({"l2": 1.0})
+    output = pictures(3)
+    small = functional.adaptive_avg_pool2d(output, 128)
+    enlarged = functional.interpolate(small, size=256, mode="bilinear", align_corners=False)
+    target = torch.stack([enlarged[0], output[1], output[2]])
+    codes = MEAN + offsets()
+    found = objective(target, target, output, codes, MEAN, detail=torch.tensor([128, 0, 256]))
+    assert found["loss"] < 1e-12
+    plain = objective(target, target, output, codes, MEAN)
+    torch.testing.assert_close(plain["l2"], (output - target).square().mean())
+    assert plain["l2"] > 0.01
+
+
 def counted(monkeypatch: pytest.MonkeyPatch, thing: Any, method: str) -> list[bool]:
     """Whether gradients were on, at every call of a method."""
     calls: list[bool] = []

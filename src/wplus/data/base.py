@@ -21,6 +21,8 @@ class Example(TypedDict, total=False):
         name: what it is called in logs.
         source: (C, S, S) float32, the encoder's input.
         target: (3, S, S) float32 in [-1, 1].
+        detail: side in pixels at which the target was photographed, where that is less than S: it
+            was enlarged since, and is compared with an output that was, too.
         codes: (L, style_dim) float32, the true code, where it is known.
         z: (2, style_dim) float32, psi, cut: the recipe of a synthetic example that has no pictures
             yet, see `synthetic.Synthesizer`.
@@ -30,6 +32,7 @@ class Example(TypedDict, total=False):
     name: str
     source: Tensor
     target: Tensor
+    detail: int
     codes: Tensor
     z: Tensor
     psi: float
@@ -44,6 +47,7 @@ class Batch(TypedDict, total=False):
         name: of each row.
         source: (B, C, S, S). Missing where no row has pictures (all are recipes).
         target: (B, 3, S, S), likewise.
+        detail: (B,) int64; 0 for all of S. Missing where no row has less.
         codes: (B, L, style_dim); missing where no row has a code.
         known: (B,) bool: the row's code is true. Always there.
         synthetic: (B,) bool: the row is a recipe without pictures. Always there.
@@ -55,6 +59,7 @@ class Batch(TypedDict, total=False):
     name: list[str]
     source: Tensor
     target: Tensor
+    detail: Tensor
     codes: Tensor
     known: Tensor
     synthetic: Tensor
@@ -130,6 +135,10 @@ def collate(examples: Sequence[Example]) -> Batch:
         stacked = _stack(found, key)
         if stacked is not None:
             batch[key] = stacked
+    details = [example.get("detail", 0) for example in examples]
+    sides = [example["target"].shape[-1] if "target" in example else 0 for example in examples]
+    if any(0 < detail < side for detail, side in zip(details, sides)):
+        batch["detail"] = torch.tensor(details)
     batch["known"] = torch.tensor(["codes" in example for example in examples])
     batch["synthetic"] = torch.tensor(["z" in example for example in examples])
     if "z" in batch:

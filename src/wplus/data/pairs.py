@@ -39,6 +39,7 @@ class Pictures(Dataset):
         self.pairs = list(pairs)
         self.reading = Reading() if reading is None else reading
         self.memory: dict[tuple[str, str], Pixels] | None = {} if memory else None
+        self.details: dict[str, int] = {}
         if not self.pairs:
             raise ConfigError("no pictures to train on")
         alone = next((pair for pair in self.pairs if pair.source == pair.target), None)
@@ -62,7 +63,12 @@ class Pictures(Dataset):
         alone = pair.source == pair.target
         source = target if alone else self._pixels(pair.source, reading.source)
         tensors = reader.example(source, target, reading, pair.name, rng, shrink=alone)
-        return {"name": pair.name, "source": tensors[0], "target": tensors[1]}
+        return {
+            "name": pair.name,
+            "source": tensors[0],
+            "target": tensors[1],
+            "detail": self._detail(pair.target),
+        }
 
     def without(self, files: Iterable[str]) -> Pictures:
         """The same, less the pairs that need one of these files."""
@@ -76,7 +82,7 @@ class Pictures(Dataset):
     def part(self, indices: Iterable[int]) -> Pictures:
         """Only these pairs, in this order: to hold some out for validation."""
         fewer = Pictures([self.pairs[index] for index in indices], self.reading)
-        fewer.memory = self.memory
+        fewer.memory, fewer.details = self.memory, self.details
         return fewer
 
     def inspect(self, index: int) -> list[tuple[str, str]]:
@@ -94,6 +100,13 @@ class Pictures(Dataset):
                 if kind not in {"sketch", "labels"}:
                     found.extend((path, f"accepted: {note}") for note in _notes(path))
         return found
+
+    def _detail(self, path: str) -> int:
+        if self.memory is None:
+            return reader.detail(path, self.reading.size)
+        if path not in self.details:
+            self.details[path] = reader.detail(path, self.reading.size)
+        return self.details[path]
 
     def _pixels(self, path: str, kind: str) -> Pixels:
         if self.memory is not None and (path, kind) in self.memory:

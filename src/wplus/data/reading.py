@@ -97,6 +97,12 @@ def photo(path: str | os.PathLike[str], size: int, min_side: int = images.MIN_SI
     return np.asarray(picture)
 
 
+def detail(path: str | os.PathLike[str], size: int) -> int:
+    """The side at which a readable photograph still has something to say: its own, up to `size`."""
+    with Image.open(path) as picture:
+        return min(size, *picture.size)
+
+
 def sketch(path: str | os.PathLike[str], size: int) -> Pixels:
     """(size, size) uint8 of a sketch, 0 is ink. Raises ImageError if it cannot be read."""
     gray = sources.from_file(path, "sketch", size)

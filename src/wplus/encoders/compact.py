@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wplus.encoders.base import Encoder
 from wplus.errors import ConfigError
-from wplus.nn.mobilefacenet import STAGES, MobileFaceTrunk, Stages
+from wplus.nn.mobilefacenet import STAGES, MobileFaceTrunk, PReLU, Stages
 
 MAP = 4  # side of the map that a style is read from
 COARSE_UP_TO, MEDIUM_UP_TO = 8, 32  # resolutions in the generator; the paper's styles 0-2, 3-6
@@ -29,7 +29,7 @@ class Reduce(nn.Module):
         super().__init__()
         steps = (size // MAP).bit_length() - 1
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, 2, 1) for _ in range(steps))
-        self.acts = nn.ModuleList(nn.PReLU(width) for _ in range(steps))
+        self.acts = nn.ModuleList(PReLU(width) for _ in range(steps))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, size, size) -> (N, width, 4, 4)."""
@@ -44,7 +44,7 @@ class StyleHead(nn.Module):
     def __init__(self, width: int, narrow: int, style_dim: int) -> None:
         super().__init__()
         self.narrow = nn.Conv2d(width, narrow, 1)
-        self.act = nn.PReLU(narrow)
+        self.act = PReLU(narrow)
         self.linear = nn.Linear(narrow * MAP * MAP, style_dim)
 
     def forward(self, x: Tensor) -> Tensor:

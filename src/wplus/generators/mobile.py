@@ -252,22 +252,66 @@ class MobileStyleGAN(Generator):
             # Sample by sample the activations stay in the cache; a batch gains nothing here.
             return torch.cat([self.synthesize(code[None], noise, rng) for code in codes])
         maps = self.noise_maps(len(codes), noise, rng)
-        constant = self.constant.contiguous(memory_format=torch.channels_last)
-        x = self.stem(constant, codes[:, 0], maps[0])
+        x = self._begin(codes, maps)
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            styles = codes[:, 3 * i + 1 : 3 * i + 4]
-            noises = maps[2 * i + 1 : 2 * i + 3]
-            size = block.out_channels * block.resolution**2 * x.element_size()
-            if not lean or size <= WHOLE_BYTES:
-                x = block(x, styles, noises)
-            elif block.resolution * 2 == self.resolution:
+            last = block.resolution * 2 == self.resolution
+            if lean and last and _is_large(block, x):
+                styles, noises = codes[:, 3 * i + 1 : 3 * i + 4], maps[2 * i + 1 : 2 * i + 3]
                 return block.in_bands(x, styles, noises, self.to_image, codes[:, -1])
-            else:
-                x = block.in_bands(x, styles, noises)
+            x = self._advance(i, x, codes, maps, lean)
         image: Tensor = self.to_image(x, codes[:, -1])
         return image
+
+    def features(self, codes: Tensor, resolution: int, noise: Noise = "fixed") -> Tensor:
+        """What the layers up to a resolution make; the styles after them are not looked at.
+
+        Args:
+            codes: (N, L, style_dim) or (N, style_dim).
+            resolution: of a block, 8 to half the image's.
+            noise: see `Generator.synthesize`.
+
+        Returns:
+            (N, C, resolution, resolution) of the convolutions' type.
+
+        Raises:
+            ConfigError: no block has that resolution, or the codes do not fit.
+        """
+        if resolution not in [block.resolution for block in self.blocks]:
+            raise ConfigError(f"this generator has no layers at {resolution}²")
+        codes = self.broadcast(codes)
+        lean = codes.device.type == "cpu" and not self.trains
+        if lean and len(codes) > 1:
+            return torch.cat([self.features(code[None], resolution, noise) for code in codes])
+        maps = self.noise_maps(len(codes), noise, None)
+        x = self._begin(codes, maps)
+        for i, block in enumerate(self.blocks):
+            x = self._advance(i, x, codes, maps, lean)
+            if block.resolution == resolution:
+                break
+        return x
+
+    def _begin(self, codes: Tensor, maps: list[Tensor | None]) -> Tensor:
+        constant = self.constant.contiguous(memory_format=torch.channels_last)
+        x: Tensor = self.stem(constant, codes[:, 0], maps[0])
+        return x
+
+    def _advance(
+        self, i: int, x: Tensor, codes: Tensor, maps: list[Tensor | None], lean: bool
+    ) -> Tensor:
+        """Block i, in bands of rows where it is large and weights are frozen."""
+        block = self.blocks[i]
+        assert isinstance(block, Block)
+        styles, noises = codes[:, 3 * i + 1 : 3 * i + 4], maps[2 * i + 1 : 2 * i + 3]
+        if lean and _is_large(block, x):
+            return block.in_bands(x, styles, noises)
+        out: Tensor = block(x, styles, noises)
+        return out
 
     def draw_noise(self, stored: Tensor, rng: torch.Generator | None) -> Tensor:
         """A random map of the strength of the stored one, which has it folded in."""
         return super().draw_noise(stored, rng) * wide(stored).std().to(stored.dtype)
+
+
+def _is_large(block: Block, x: Tensor) -> bool:
+    return block.out_channels * block.resolution**2 * x.element_size() > WHOLE_BYTES

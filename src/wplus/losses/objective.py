@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wplus import images
 from wplus.errors import ConfigError
 from wplus.losses.identity import COLUMNS, ROWS, SIZE, IdentityLoss
 from wplus.losses.perceptual import LPIPS
@@ -108,6 +109,7 @@ class Objective(nn.Module):
         true_codes: Tensor | None = None,
         known: Tensor | None = None,
         known_count: float | None = None,
+        detail: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The terms of a batch, each a mean over it.
 
@@ -124,6 +126,9 @@ class Objective(nn.Module):
             known_count: by how many the sum over these rows is divided; as many as they are if
                 None. Where a batch is dealt out in parts, the mean over parts is then that over the
                 batch, however many known codes each part got.
+            detail: (N,) sides from which targets were enlarged; 0 or 256 for none. The output goes
+                the same way before it is compared: what a small photograph does not show cannot
+                be wrong, and nothing teaches blur.
 
         Returns:
             Scalars by `names`: l2 and crop_l2 (mean squared error), lpips and crop_lpips, id and
@@ -141,7 +146,7 @@ class Objective(nn.Module):
                     f"targets must be (N, 3, {SIZE}, {SIZE}), not {tuple(target.shape)}, and the"
                     " weighted terms need an output"
                 )
-            output = functional.adaptive_avg_pool2d(wide(output), SIZE)
+            output = _as_small(functional.adaptive_avg_pool2d(wide(output), SIZE), detail)
             terms |= self._of_images(source, target, output)
         if self.weights["regularization"]:
             offsets = wide(codes) - mean_codes
@@ -193,3 +198,15 @@ class Objective(nn.Module):
         with torch.no_grad():
             wanted = self.lpips.features(target)
         return self.lpips.distance(self.lpips.features(output), wanted).mean()
+
+
+def _as_small(pictures: Tensor, detail: Tensor | None) -> Tensor:
+    """Pictures shrunk to their `detail` and enlarged again, as photographs of that size are."""
+    if detail is None:
+        return pictures
+    rows = list(pictures.unbind())
+    for row, side in enumerate(detail.tolist()):
+        if 0 < side < SIZE:
+            small = images.resize(pictures[row : row + 1], side)
+            rows[row] = images.resize(small, SIZE)[0]
+    return torch.stack(rows)

@@ -82,6 +82,11 @@ class NetworkSettings(Settings):
     )
     init: str | None = setting(None, "A model whose encoder is trained further.")
     start_from_mean: bool = setting(True, "The encoder gives offsets from the mean code.")
+    decoder: Literal["full", "short"] = setting(
+        "full",
+        "What makes the pictures that losses see: full is the generator, short its layers up to"
+        " 128² and a small head (mobilestylegan-ffhq only), for less than half the time of a step.",
+    )
     noise: Literal["auto", "fixed", "random", "none"] = setting(
         "auto",
         "Noise maps of the generator in training; auto is random for StyleGAN2 (as published) and"

@@ -22,7 +22,7 @@ from wplus import checkpoints, data
 from wplus.data import Synthesizer
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WplusError
-from wplus.generators import Generator, Noise
+from wplus.generators import Generator, Noise, ShortGenerator, shorten
 from wplus.training import building, config, curves, opening, processes, state
 from wplus.training.building import Materials
 from wplus.training.config import TrainConfig
@@ -129,8 +129,10 @@ def _train(
     lower = run_settings.precision == "bfloat16"
     generator = _lowered(model.generator) if lower else model.generator
     mean = model.mean_codes if model.config.start_from_mean else torch.zeros_like(model.mean_codes)
+    short = settings.network.decoder == "short"
+    decoder = partial(make_decoder, shorten(generator) if short else generator)
     forward = Forward(
-        make_decoder(generator, _noise(settings, model), run_settings.compile),
+        decoder(_noise(settings, model), run_settings.compile),
         objective,
         mean,
         encoder.input_size,
@@ -149,7 +151,7 @@ def _train(
     # The data. Recipes of synthetic examples are rendered where the generator is.
     prepare = Synthesizer(generator, device)
     judge = Judge(
-        replace(forward, decoder=make_decoder(generator, "fixed")),
+        replace(forward, decoder=decoder("fixed")),
         average.encoder,
         prepare,
         together,
@@ -254,8 +256,10 @@ def reseed(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(number)
 
 
-def make_decoder(generator: Generator, noise: Noise, compiled: bool = False) -> Decoder:
-    """The whole generator, at its full resolution."""
+def make_decoder(
+    generator: Generator | ShortGenerator, noise: Noise, compiled: bool = False
+) -> Decoder:
+    """What is called with codes: the whole generator at its full resolution, or its short form."""
     call = torch.compile(generator) if compiled else generator
     return partial(call, noise=noise)
 

@@ -62,6 +62,7 @@ class Forward:
                 batch.get("codes"),
                 batch.get("known"),
                 known_count,
+                batch.get("detail"),
             )
 
     def _autocast(self, x: Tensor) -> torch.autocast:

@@ -1,0 +1,109 @@
+"""A generator cut short: a picture of 256² read from the layers up to 128².
+
+Losses look at 256², and most of the work of a 1024² generator lies above it. The layers up to 128²
+stay as they are; a small head, fitted to the whole generator's pictures, makes the rest up. Image
+losses are then several times cheaper, and so are previews.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import torch.nn.functional as F
+from safetensors.torch import load as load_tensors
+from torch import Tensor, nn
+
+from wplus.errors import ConfigError
+from wplus.formats.strict import load_strict
+from wplus.generators.base import Generator, Noise
+from wplus.generators.mobile import MobileStyleGAN
+from wplus.nn.haar import inverse_haar
+from wplus.nn.modulated import per_channel, wide
+
+FILE = "mobilestylegan-ffhq-short.safetensors"
+READ_AT = 128  # resolution of the layers that are read
+
+
+class ShortHead(nn.Module):
+    """Styled 3×3 convolution to the four sub-bands of the picture, and a small correction.
+
+    Args:
+        channels: of the features.
+        hidden: channels of the correction.
+        style_dim: of the styles.
+    """
+
+    def __init__(self, channels: int, hidden: int = 32, style_dim: int = 512) -> None:
+        super().__init__()
+        self.affine = nn.Linear(style_dim, channels)
+        nn.init.zeros_(self.affine.weight)
+        nn.init.ones_(self.affine.bias)
+        self.direct = nn.Conv2d(channels, 12, 3, padding=1)
+        self.narrow = nn.Conv2d(channels, hidden, 1)
+        self.correct = nn.Conv2d(hidden, 12, 3, padding=1)
+        nn.init.zeros_(self.correct.weight)
+        nn.init.zeros_(self.correct.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """(N, channels, H, W) and (N, style_dim) to (N, 3, 2H, 2W) float32."""
+        x = x.to(self.direct.weight.dtype)  # features can be of lower precision
+        x = x * per_channel(self.affine(w), x)
+        bands = self.direct(x) + self.correct(F.leaky_relu(self.narrow(x), 0.2))
+        return inverse_haar(wide(bands))
+
+
+class ShortGenerator(nn.Module):
+    """Codes to pictures of 256², near those of the whole generator averaged down.
+
+    Args:
+        generator: the whole one.
+        head: fitted to it.
+
+    Raises:
+        ConfigError: the generator has no layers at 128², or others than the head reads.
+    """
+
+    def __init__(self, generator: MobileStyleGAN, head: ShortHead) -> None:
+        super().__init__()
+        found = [
+            (index, block.out_channels)
+            for index, block in enumerate(generator.blocks)
+            if block.resolution == READ_AT
+        ]
+        if not found or found[0][1] != head.direct.in_channels:
+            raise ConfigError(f"this generator has no layers at {READ_AT}² that the head can read")
+        self.generator, self.head = generator, head
+        self.read = 3 * found[0][0] + 4
+        """So many styles are at or below 128²."""
+        self.resolution = 2 * READ_AT
+
+    def forward(self, codes: Tensor, noise: Noise = "fixed") -> Tensor:
+        """(N, L, style_dim) or (N, style_dim) codes to (N, 3, 256, 256) float32, not clamped."""
+        codes = self.generator.broadcast(codes)
+        features = self.generator.features(codes, READ_AT, noise)
+        image: Tensor = self.head(features, codes[:, self.read :].mean(1))
+        return image
+
+
+def shorten(generator: Generator) -> ShortGenerator:
+    """A generator cut short, around its own layers, with the head that was fitted to it.
+
+    Args:
+        generator: mobilestylegan-ffhq; the head knows no other.
+
+    Raises:
+        ConfigError: it is another kind of generator, or one of other sizes.
+    """
+    if not isinstance(generator, MobileStyleGAN):
+        raise ConfigError(
+            f"there is no short form of a {type(generator).__name__}, only of mobilestylegan-ffhq;"
+            " use the full decoder"
+        )
+    state = load_tensors(resources.files("wplus").joinpath("weights", FILE).read_bytes())
+    hidden, channels = state["narrow.weight"].shape[:2]
+    head = ShortHead(channels, hidden, state["affine.weight"].shape[1])
+    load_strict(head, {name: value.float() for name, value in state.items()}, FILE)
+    head.to(generator.device).eval().requires_grad_(False)
+    for conv in (head.direct, head.narrow, head.correct):
+        conv.to(generator.constant.dtype)
+    return ShortGenerator(generator, head)
