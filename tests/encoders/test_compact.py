@@ -71,6 +71,27 @@ def test_equals_its_description_written_out(size: int) -> None:
 
 
 @torch.no_grad()
+def test_the_baselines_of_the_paper() -> None:
+    """Naive W+ reads the smallest map alone; single W is the same for every layer."""
+    images = images_for(tiny())
+    naive = tiny(design="naive_wplus")
+    assert len(naive.laterals) == len(naive.reduces) == 1
+    assert len(naive.styles) == 7
+    codes = naive(images)
+    assert codes.shape == (2, 7, 10)
+    assert (codes[:, 0] - codes[:, 6]).abs().max() > 1e-3
+    feature = naive.reduces[0](naive.laterals[0](naive.trunk(images)))
+    np.testing.assert_allclose(codes[:, 5], naive.styles[5](feature), atol=1e-12)
+    single = tiny(design="single_w")
+    codes = single(images)
+    assert codes.shape == (2, 7, 10)
+    assert torch.equal(codes, codes[:, :1].expand(-1, 7, -1))
+    assert len(single.styles) == 1
+    with pytest.raises(ConfigError, match="'double' is none of: pyramid, naive_wplus, single_w"):
+        tiny(design="double")
+
+
+@torch.no_grad()
 def test_where_things_are_is_not_lost() -> None:
     """A mark matters to every style as much by where it is as by being there."""
     encoder = tiny(input_size=128)

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from wplus.encoders.base import Encoder
 from wplus.errors import ConfigError
-from wplus.nn.mobilefacenet import STAGES, MobileFaceTrunk, PReLU, Stages
+from wplus.nn.mobilefacenet import STAGES, MobileFaceTrunk, Stages
+from wplus.nn.prelu import PReLU
 
 MAP = 4  # side of the map that a style is read from
+DESIGNS = ("pyramid", "naive_wplus", "single_w")
 COARSE_UP_TO, MEDIUM_UP_TO = 8, 32  # resolutions in the generator; the paper's styles 0-2, 3-6
 
 
@@ -66,6 +68,11 @@ class CompactEncoder(Encoder):
         input_size: side of the images.
         stem: channels of the trunk's stem.
         stages: of the trunk, see `nn.mobilefacenet`.
+        design: "pyramid"; or one of the paper's baselines (section 4.1) on the same trunk:
+            "naive_wplus" reads every style from the smallest map, "single_w" one w for all layers.
+
+    Raises:
+        ConfigError: a size that the pyramid cannot halve, or an unknown design.
     """
 
     def __init__(
@@ -78,19 +85,26 @@ class CompactEncoder(Encoder):
         input_size: int = 256,
         stem: int = 128,
         stages: Stages = STAGES,
+        design: str = "pyramid",
     ) -> None:
         super().__init__(len(style_resolutions), input_channels, style_dim, input_size)
         if input_size % 16 or input_size // 16 < MAP or input_size & (input_size - 1):
             raise ConfigError(f"input_size must be a power of two from 64 up, not {input_size}")
+        if design not in DESIGNS:
+            raise ConfigError(f"design {design!r} is none of: {', '.join(DESIGNS)}")
         self.trunk = MobileFaceTrunk(input_channels, stem, stages)
         fine, medium, coarse = self.trunk.channels
-        self.level_of = [_level(resolution) for resolution in style_resolutions]
+        self.level_of = [
+            _level(resolution) if design == "pyramid" else 0 for resolution in style_resolutions
+        ]
+        if design == "single_w":
+            self.level_of = self.level_of[:1]
         levels = max(self.level_of) + 1  # what nothing reads would have no gradient
         self.laterals = nn.ModuleList(
             nn.Conv2d(c, width, 1) for c in (coarse, medium, fine)[:levels]
         )
         self.reduces = nn.ModuleList(Reduce(width, input_size // 16 * 2**i) for i in range(levels))
-        self.styles = nn.ModuleList(StyleHead(width, narrow, style_dim) for _ in style_resolutions)
+        self.styles = nn.ModuleList(StyleHead(width, narrow, style_dim) for _ in self.level_of)
 
     def forward(self, images: Tensor) -> Tensor:
         """See `Encoder.forward`."""
@@ -104,7 +118,7 @@ class CompactEncoder(Encoder):
             level = here if level is None else here + F.interpolate(level, scale_factor=2.0)
             maps.append(reduce(level))
         codes = [head(maps[i]) for head, i in zip(self.styles, self.level_of)]
-        return torch.stack(codes, dim=1)
+        return torch.stack(codes, dim=1).expand(-1, self.num_styles, -1)
 
 
 def _level(resolution: int) -> int:
