@@ -45,6 +45,7 @@ class Samples:
 
     @torch.no_grad()
     def __call__(self, number: int) -> Sample:
+        """Codes (1, L, 512), features and the picture at 256², of that number."""
         batch = collate([self.recipes.item(number, None)])
         codes = self.synthesizer.codes(batch["z"], batch["psi"], batch["cut"])
         if number % 2:  # codes of photographs differ from layer to layer

@@ -23,7 +23,7 @@ from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, FormatError
 from wplus.files import atomic
-from wplus.formats import foreign
+from wplus.formats import foreign, quantized
 from wplus.formats.opening import line
 from wplus.formats.strict import load_strict
 from wplus.generators import Generator
@@ -62,8 +62,8 @@ def _read_ours(path: Path) -> tuple[ModelConfig | Part, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
+        state = quantized.unpack(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
         raise FormatError(f"{path}: not a safetensors file, or damaged ({line(error)})") from None
     if KEY not in metadata:
         raise FormatError(f"{path}: a safetensors file, but not a model of wplus (no metadata)")
