@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from wplus.nn.prelu import PReLU
+
 Stages = Sequence[tuple[int, int]]
 """(channels, units) of each stage; the first unit of a stage halves the resolution."""
 
@@ -57,7 +59,7 @@ class Unit(nn.Module):
         self.stride = stride
         self.norm_in = nn.BatchNorm2d(in_channels)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, 1, 1, bias=False)
-        self.act = nn.PReLU(channels)
+        self.act = PReLU(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, stride, 1, bias=False)
         self.norm_out = nn.BatchNorm2d(channels)
         self.excite = SqueezeExcite(channels) if se else None
@@ -84,7 +86,7 @@ class Stem(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(input_channels, channels, 3, 1, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        self.act = nn.PReLU(channels)
+        self.act = PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, input_channels, H, W) to (N, channels, H, W)."""
