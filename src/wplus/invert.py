@@ -169,7 +169,7 @@ def find_faces(path: str, options: Options) -> list[FoundFace]:
                 faces.crop(
                     picture,
                     replace(face.geometry, output_size=SHOWN),
-                    transform_size=4 * SHOWN,  # as FFHQ does: smoother
+                    transform_size=2 * SHOWN,  # smoother than at once
                 ),
                 face.geometry,
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -131,12 +132,25 @@ def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
         return plane
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()
+    taps = torch.from_numpy(kernel.astype(np.float32))
+    smooth = torch.from_numpy(plane)
     for _ in range(2):  # rows, then columns as the rows of the transpose
-        length = plane.shape[1]
-        count = length + 4 * radius  # room for the ends of the convolution: nothing wraps around
-        mirrored = np.pad(plane, ((0, 0), (radius, radius)), "symmetric")
-        spectrum = np.fft.rfft(mirrored, count, axis=1)
-        spectrum *= np.fft.rfft(kernel, count)
-        smooth = np.fft.irfft(spectrum, count, axis=1)[:, 2 * radius : 2 * radius + length]
-        plane = smooth.astype(np.float32).T
-    return plane
+        length = smooth.shape[1]
+        count = _quick(length + 4 * radius)  # room for the ends: nothing wraps around
+        mirrored = _mirror(smooth, radius)
+        spectrum = torch.fft.rfft(mirrored, count) * torch.fft.rfft(taps, count)
+        smooth = torch.fft.irfft(spectrum, count)[:, 2 * radius : 2 * radius + length].t()
+    blurred: NDArray[np.float32] = smooth.contiguous().numpy()
+    return blurred
+
+
+def _mirror(plane: torch.Tensor, radius: int) -> torch.Tensor:
+    """`radius` more columns on either side, mirrored with the edge counted twice."""
+    places = np.pad(np.arange(plane.shape[1]), radius, "symmetric")
+    return plane[:, torch.from_numpy(places)]
+
+
+def _quick(length: int) -> int:
+    """The next length of a Fourier transform that is a multiple of a high power of two."""
+    step = 1 << max(0, length.bit_length() - 4)
+    return -(-length // step) * step
