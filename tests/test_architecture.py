@@ -23,7 +23,7 @@ ROOMS = [
     *("faces", "tasks", "sources"),
     *("nn", "generators", "encoders", "psp"),
     *("losses", "networks", "checkpoints", "models"),
-    *("data", "training", "refine", "invert", "evaluate"),
+    *("data", "prepare", "training", "refine", "invert", "edit", "translate", "evaluate"),
     "cli",
 ]
 

@@ -347,11 +347,15 @@ def test_low_resolution_files(tmp_path: Path) -> None:
 
 
 def test_every_source_is_made_or_refused(tmp_path: Path) -> None:
-    picture = Image.fromarray(label_map(32, 32))
-    channels = {"photo": 3, "sketch": 1, "labels": 19, "low_resolution": 3}
-    assert set(sources.FROM_PICTURES) == set(channels) <= set(SOURCES)
+    maps, page = Image.fromarray(label_map(32, 32)), Image.new("L", (32, 32), 255)
+    page.paste(0, (8, 8, 10, 24))
+    channels = {"photo": 3, "sketch": 1, "labels": 19, "low_resolution": 3, "masked": 3}
+    assert set(sources.FROM_PICTURES) == set(channels) == set(SOURCES)
     for source, count in channels.items():
-        assert sources.from_picture(picture, source, 64).shape == (1, count, 64, 64)
+        picture = maps if source == "labels" else page
+        hole = Image.eval(page, lambda value: 255 - value) if source == "masked" else None
+        made = sources.from_picture(picture, source, 64, mask=hole)
+        assert made.shape == (1, count, 64, 64)
         with pytest.raises(ConfigError, match="0 pixels wide"):
             sources.from_picture(picture, source, 0)
     for source in {*SOURCES, "painting"} - set(channels):

@@ -84,8 +84,14 @@ class PSP(nn.Module):
         parameter = next(self.encoder.parameters())
         if images.ndim == 4 and images.shape[2] == images.shape[3] != self.encoder.input_size:
             images = resize(images.float(), self.encoder.input_size)
-        offsets: Tensor = self.encoder(images.to(parameter)).float()
-        return offsets + self.mean_codes.float() if self.config.start_from_mean else offsets
+        images = images.to(parameter)
+        codes: Tensor = self.encoder(images).float()
+        if self.config.start_from_mean:
+            codes = codes + self.mean_codes.float()
+        for _ in range(1, self.encoder.looks):
+            shown = resize(self.decode(codes), self.encoder.input_size)
+            codes = codes + self.encoder(images, shown.to(parameter)).float()
+        return codes
 
     def decode(
         self, codes: Tensor, noise: Noise = "fixed", rng: torch.Generator | None = None

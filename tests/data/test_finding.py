@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from painting import paint
 
+from wplus.data import Folder, check
 from wplus.data.finding import pair, pictures_in, read_list
 from wplus.errors import ConfigError
 
@@ -147,6 +148,14 @@ def test_lists(tmp_path: Path, name: str, text: str, expected: list[tuple[str, s
     path = tmp_path / name
     path.write_bytes(text.encode())
     assert relative(read_list(path), tmp_path) == expected
+
+
+def test_telephone_pictures_are_not_passed_over(tmp_path: Path) -> None:
+    """Pillow reads HEIC with a plug-in only: without one they are named as what cannot be read."""
+    touch(*(tmp_path / name for name in ("1.HEIC", "2.heif", "3.avif", "4.jpg", "5.txt")))
+    assert [name for name, _ in pictures_in(tmp_path)] == ["1", "2", "3", "4"]
+    problems = dict(check(Folder(tmp_path)))
+    assert problems[str(tmp_path / "1.HEIC")].startswith("refused: ")
 
 
 def test_absolute_paths_in_a_list(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_photograph_is_source_and_target(tmp_path: Path) -> None:
             assert item["name"] == "ab"[index]
             assert torch.equal(item["source"], tensor(number))
             assert torch.equal(item["target"], tensor(number))
-            assert set(item) == {"name", "source", "target"}
+            assert set(item) == {"name", "source", "target", "detail"}
 
 
 def test_pairs_are_two_different_pictures(tmp_path: Path) -> None:
@@ -132,7 +132,8 @@ def test_labels_out_of_range_are_an_error_of_the_file(tmp_path: Path) -> None:
 
 
 def test_sketches(tmp_path: Path) -> None:
-    ink = (np.indices((64, 64)).sum(0) * 2).astype(np.uint8)
+    ink = np.full((64, 64), 255, np.uint8)
+    ink[10:12, 5:40], ink[20:50, 7], ink[30, 30:60] = 0, 90, 30
     (tmp_path / "a").mkdir()
     Image.fromarray(ink).save(tmp_path / "a" / "1.png")
     paint(tmp_path / "b" / "1.png")
@@ -200,6 +201,61 @@ def test_a_map_that_goes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(images, "read", read_and_lose)
     with pytest.raises(ImageError, match=r"1\.png: "):
         data.item(0, None)
+
+
+def holes(item: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """Where the source is gray; elsewhere it is the target's mirror image or the target."""
+    hole = (item["source"] == 0).all(0)
+    assert torch.equal(item["source"][:, ~hole], item["target"][:, ~hole])
+    return hole.numpy()
+
+
+def test_holes_are_drawn_in_training_and_kept_in_validation(tmp_path: Path) -> None:
+    for number in range(3):
+        paint(tmp_path / f"{number}.png", number)
+    task = tasks.TASKS["inpainting"]
+    data = Folder(tmp_path, Reading.of(task, size=64))
+    assert data.reading.source == "masked" and data.reading.flip == "both"
+    drawn = [holes(data.item(1, rng(seed))) for seed in range(8)]
+    assert all(0.03 < hole.mean() < 0.55 for hole in drawn)
+    assert len({hole.tobytes() for hole in drawn}) == 8
+    assert np.array_equal(drawn[3], holes(data.item(1, rng(3))))
+    fixed = {data.name(i): holes(data.item(i, None)) for i in range(3)}
+    assert len({hole.tobytes() for hole in fixed.values()}) == 3
+    paint(tmp_path / "00.png", 7)  # another place for every picture, the same hole
+    again = Folder(tmp_path, data.reading)
+    for index in range(4):
+        if again.name(index) in fixed:
+            assert np.array_equal(holes(again.item(index, None)), fixed[again.name(index)])
+
+
+def test_masks_of_files_are_the_holes_and_flip_with_the_picture(tmp_path: Path) -> None:
+    paint(tmp_path / "b" / "1.png")
+    mask = np.zeros((128, 128), np.uint8)
+    mask[20:41, 30:60] = 255
+    (tmp_path / "a").mkdir()
+    Image.fromarray(mask).save(tmp_path / "a" / "1.png")
+    data = PairedFolders(
+        tmp_path / "a", tmp_path / "b", reading=Reading("masked", size=64), memory=True
+    )
+    expected = np.zeros((64, 64), bool)
+    expected[10:21, 15:30] = True  # the row that lies half in the hole is in it
+    seen = set()
+    for seed in range(9):
+        item = data.item(0, rng(seed))
+        mirrored = torch.equal(item["target"], tensor().flip(-1))
+        assert np.array_equal(holes(item), expected[:, ::-1] if mirrored else expected)
+        seen.add(mirrored)
+    assert seen == {True, False}
+    Image.new("L", (64, 64)).save(tmp_path / "a" / "1.png")
+    data = PairedFolders(tmp_path / "a", tmp_path / "b", reading=data.reading)
+    with pytest.raises(ImageError, match=r"a/1\.png: a mask that removes nothing"):
+        data.item(0, None)
+    assert "refused: a mask that removes nothing" in dict(data.inspect(0)).popitem()[1]
+
+
+def test_independent_flips_are_for_every_task_that_wants_them() -> None:
+    assert Reading.of(tasks.TASKS["frontalization"]).flip == "independent"
 
 
 def test_a_pair_of_low_and_high_resolution_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -314,7 +370,7 @@ def test_a_photograph_is_no_drawing(tmp_path: Path, source: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"source": "masked"}, {"flip": "x"}, {"size": 0}, {"factors": ()}, {"num_classes": 0}],
+    [{"source": "painting"}, {"flip": "x"}, {"size": 0}, {"factors": ()}, {"num_classes": 0}],
 )
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -15,6 +15,8 @@ from wplus import images
 from wplus.errors import ConfigError
 
 _COLUMNS = {"source", "target", "name"}
+_TELEPHONES = {".heic", ".heif", ".avif"}
+"""Pictures even where Pillow cannot read them: they are named as unreadable, not passed over."""
 
 
 class Pair(NamedTuple):
@@ -78,14 +80,14 @@ def pictures_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
 
     The name is the path within the folder without the ending, in Unicode's composed form (two
     systems write é in two ways). Hidden files and folders, and files with other endings than those
-    of pictures, are left out.
+    of pictures, are left out; whether a file can be read shows when it is.
 
     Raises:
         ConfigError: the folder is missing, cannot be read, or has no pictures.
     """
     top = os.fsdecode(folder)
     kinds = Image.registered_extensions()
-    endings = {ending for ending, kind in kinds.items() if kind in images.FORMATS}
+    endings = {ending for ending, kind in kinds.items() if kind in images.FORMATS} | _TELEPHONES
     found: list[tuple[str, str]] = []
     try:
         for place, folders, files in os.walk(top, onerror=_give_up):

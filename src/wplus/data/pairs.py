@@ -62,7 +62,7 @@ class Pictures(Dataset):
         target = self._pixels(pair.target, "target")
         alone = pair.source == pair.target
         source = target if alone else self._pixels(pair.source, reading.source)
-        tensors = reader.example(source, target, reading, pair.name, rng, shrink=alone)
+        tensors = reader.example(source, target, reading, pair.name, rng, alone=alone)
         return {
             "name": pair.name,
             "source": tensors[0],
@@ -88,16 +88,18 @@ class Pictures(Dataset):
     def inspect(self, index: int) -> list[tuple[str, str]]:
         """See `Dataset.inspect`; gray and turned pictures are noted too."""
         pair = self.pairs[index]
-        kinds = {pair.source: self.reading.source, pair.target: "target"}
+        kinds = {pair.source: self.reading.source, pair.target: "target"}  # the target, if both
         found: list[tuple[str, str]] = []
         for path, kind in kinds.items():
             try:
                 self._pixels(path, kind)
+                if kind == "target":
+                    self._detail(path)
             except ImageError as error:
                 problem = str(error).removeprefix(f"{path}: ")
                 found.append((path, f"refused: {problem}"))
             else:
-                if kind not in {"sketch", "labels"}:
+                if kind not in {"sketch", "labels", "masked"}:
                     found.extend((path, f"accepted: {note}") for note in _notes(path))
         return found
 
@@ -116,6 +118,8 @@ class Pictures(Dataset):
             pixels = reader.sketch(path, size)
         elif kind == "labels":
             pixels = reader.labels(path, self.reading)
+        elif kind == "masked":
+            pixels = reader.mask(path, size)
         else:
             least = self.reading.min_target if kind == "target" else images.MIN_SIDE
             pixels = reader.photo(path, size, least)

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from wplus import images, sources
 from wplus.data.augment import Augmentation, augment
+from wplus.data.masks import draw_mask
 from wplus.errors import ConfigError, ImageError
 from wplus.tasks import Flip, Task
 
-READABLE = ("photo", "sketch", "labels", "low_resolution")
+READABLE = ("photo", "sketch", "labels", "low_resolution", "masked")
 MIN_TARGET = 64  # pixels a side; enlarged from less, a target teaches blur
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
@@ -35,7 +36,8 @@ class Reading:
         augmentation: of a photographic source, in training only.
         factors: low_resolution of one file: by how much it is shrunk, drawn evenly in training, and
             in validation by name, so that a picture keeps its factor. A pair of files is taken as
-            it is.
+            it is. (masked of one file: so are its holes, see `masks.draw_mask`. In a pair of files,
+            the source is the mask.)
         num_classes: of labels.
         bilinear: see `sources.one_hot_labels`.
         min_target: targets with a smaller side are refused.
@@ -98,15 +100,32 @@ def photo(path: str | os.PathLike[str], size: int, min_side: int = images.MIN_SI
 
 
 def detail(path: str | os.PathLike[str], size: int) -> int:
-    """The side at which a readable photograph still has something to say: its own, up to `size`."""
-    with Image.open(path) as picture:
-        return min(size, *picture.size)
+    """The side at which a readable photograph still has something to say: its own, up to `size`.
+
+    Raises:
+        ImageError: it has gone since it was read.
+    """
+    try:
+        with Image.open(path) as picture:
+            return min(size, *picture.size)
+    except OSError as error:
+        raise ImageError(f"{os.fsdecode(path)}: cannot be read again ({error})") from error
 
 
 def sketch(path: str | os.PathLike[str], size: int) -> Pixels:
     """(size, size) uint8 of a sketch, 0 is ink. Raises ImageError if it cannot be read."""
     gray = sources.from_file(path, "sketch", size)
     return gray[0, 0].mul(255).round().to(torch.uint8).numpy()
+
+
+def mask(path: str | os.PathLike[str], size: int) -> Pixels:
+    """(size, size) uint8 of a mask, 255 in the hole. Raises ImageError if the file is no mask."""
+    hole = sources.read_mask(path)
+    if hole.size != (size, size):
+        # A pixel is in the hole if any part of it is.
+        pixels = images.resize(torch.from_numpy(np.array(hole, np.float32))[None, None], size)
+        return np.uint8(255) * (pixels[0, 0] > 0).numpy()
+    return np.asarray(hole)
 
 
 def labels(path: str | os.PathLike[str], reading: Reading) -> Pixels:
@@ -123,17 +142,18 @@ def labels(path: str | os.PathLike[str], reading: Reading) -> Pixels:
 
 def example(
     source: Pixels, target: Pixels, reading: Reading, name: str, rng: np.random.Generator | None,
-    *, shrink: bool,
+    *, alone: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The two tensors of an example.
 
     Args:
-        source: pixels as `photo`, `sketch` or `labels` give them.
+        source: pixels as `photo`, `sketch`, `labels` or `mask` give them.
         target: as `photo` gives it.
         reading: how.
-        name: of the example; decides the factor in validation.
+        name: of the example; decides the factor or the hole in validation.
         rng: None for validation.
-        shrink: low_resolution: the source is a sharp photograph, to be shrunk.
+        alone: the source is the target: a sharp photograph for low_resolution, a whole one for
+            masked.
 
     Returns:
         (C, size, size) float32, the encoder's input, and (3, size, size) in [-1, 1].
@@ -144,22 +164,37 @@ def example(
             target = target[:, ::-1]
         if first:
             source = mirrored(source, reading)
+    reached = images.to_tensor(Image.fromarray(np.ascontiguousarray(target)))[0]
     if reading.source == "sketch":
-        made = torch.from_numpy(source.copy())[None].to(torch.float32).div_(255)
-    elif reading.source == "labels":
+        return torch.from_numpy(source.copy())[None].to(torch.float32).div_(255), reached
+    if reading.source == "labels":
         numbers = torch.from_numpy(source.astype(np.int64))
-        made = sources.one_hot_labels(numbers[None], reading.num_classes, reading.size)[0]
-    else:
-        picture = Image.fromarray(np.ascontiguousarray(source))
-        if reading.source == "photo" and rng is not None and not reading.augmentation.is_none:
-            picture = augment(picture, reading.augmentation, rng)
-        made = images.to_tensor(picture)
-        if reading.source == "low_resolution" and shrink:
-            draw = zlib.crc32(os.fsencode(name)) if rng is None else int(rng.integers(1 << 32))
-            factor = reading.factors[draw % len(reading.factors)]
-            made = sources.low_resolution(made, factor, reading.size)
-        made = made[0]
-    return made, images.to_tensor(Image.fromarray(np.ascontiguousarray(target)))[0]
+        return sources.one_hot_labels(numbers[None], reading.num_classes, reading.size)[0], reached
+    if reading.source == "masked":
+        whole = reached
+        hole = source
+        if alone:
+            whole = images.to_tensor(Image.fromarray(np.ascontiguousarray(source)))[0]
+            hole = draw_mask(reading.size, _draws(name) if rng is None else rng)
+        holes = torch.from_numpy(hole.copy())[None, None]
+        return sources.masked(whole[None], holes)[0], reached
+    picture = Image.fromarray(np.ascontiguousarray(source))
+    if reading.source == "photo" and rng is not None and not reading.augmentation.is_none:
+        picture = augment(picture, reading.augmentation, rng)
+    made = images.to_tensor(picture)
+    if reading.source == "low_resolution" and alone:
+        draw = _number(name) if rng is None else int(rng.integers(1 << 32))
+        factor = reading.factors[draw % len(reading.factors)]
+        made = sources.low_resolution(made, factor, reading.size)
+    return made[0], reached
+
+
+def _number(name: str) -> int:
+    return zlib.crc32(os.fsencode(name))
+
+
+def _draws(name: str) -> np.random.Generator:
+    return np.random.default_rng(_number(name))
 
 
 def mirrored(source: Pixels, reading: Reading) -> Pixels:

@@ -70,9 +70,12 @@ class CompactEncoder(Encoder):
         stages: of the trunk, see `nn.mobilefacenet`.
         design: "pyramid"; or one of the paper's baselines (section 4.1) on the same trunk:
             "naive_wplus" reads every style from the smallest map, "single_w" one w for all layers.
+        looks: more than one for feedback: the trunk reads the images together with what came out
+            (zeros in the first look), and further looks have heads of their own, which begin at
+            zero.
 
     Raises:
-        ConfigError: a size that the pyramid cannot halve, or an unknown design.
+        ConfigError: a size that the pyramid cannot halve, an unknown design, or no look.
     """
 
     def __init__(
@@ -86,13 +89,17 @@ class CompactEncoder(Encoder):
         stem: int = 128,
         stages: Stages = STAGES,
         design: str = "pyramid",
+        looks: int = 1,
     ) -> None:
         super().__init__(len(style_resolutions), input_channels, style_dim, input_size)
         if input_size % 16 or input_size // 16 < MAP or input_size & (input_size - 1):
             raise ConfigError(f"input_size must be a power of two from 64 up, not {input_size}")
         if design not in DESIGNS:
             raise ConfigError(f"design {design!r} is none of: {', '.join(DESIGNS)}")
-        self.trunk = MobileFaceTrunk(input_channels, stem, stages)
+        if looks < 1:
+            raise ConfigError(f"an encoder looks once or more, not {looks} times")
+        self.looks = looks
+        self.trunk = MobileFaceTrunk(input_channels + (3 if looks > 1 else 0), stem, stages)
         fine, medium, coarse = self.trunk.channels
         self.level_of = [
             _level(resolution) if design == "pyramid" else 0 for resolution in style_resolutions
@@ -105,11 +112,22 @@ class CompactEncoder(Encoder):
         )
         self.reduces = nn.ModuleList(Reduce(width, input_size // 16 * 2**i) for i in range(levels))
         self.styles = nn.ModuleList(StyleHead(width, narrow, style_dim) for _ in self.level_of)
+        if looks > 1:
+            self.corrections = nn.ModuleList(
+                StyleHead(width, narrow, style_dim) for _ in self.level_of
+            )
+            for head in self.corrections:
+                nn.init.zeros_(head.get_parameter("linear.weight"))
+                nn.init.zeros_(head.get_parameter("linear.bias"))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, shown: Tensor | None = None) -> Tensor:
         """See `Encoder.forward`."""
-        self.check(images)
-        x = images.contiguous(memory_format=torch.channels_last)
+        self.check(images, shown)
+        x = images
+        if self.looks > 1:
+            blank = x.new_zeros(len(x), 3, *x.shape[2:])
+            x = torch.cat([x, blank if shown is None else shown.to(x.dtype)], 1)
+        x = x.contiguous(memory_format=torch.channels_last)
         fine, medium, coarse = self.trunk.features(x)
         maps: list[Tensor] = []
         level: Tensor | None = None
@@ -117,7 +135,8 @@ class CompactEncoder(Encoder):
             here = lateral(feature)
             level = here if level is None else here + F.interpolate(level, scale_factor=2.0)
             maps.append(reduce(level))
-        codes = [head(maps[i]) for head, i in zip(self.styles, self.level_of)]
+        heads = self.styles if shown is None else self.corrections
+        codes = [head(maps[i]) for head, i in zip(heads, self.level_of)]
         return torch.stack(codes, dim=1).expand(-1, self.num_styles, -1)
 
 

@@ -85,7 +85,8 @@ class Together:
             raise ConfigError(
                 "training with several processes needs Lightning Fabric: pip install 'wplus[train]'"
             ) from None
-        strategy = DDPStrategy(gradient_as_bucket_view=True)
+        # An encoder of several looks uses other heads in the first: some have no gradient.
+        strategy = DDPStrategy(gradient_as_bucket_view=True, find_unused_parameters=True)
         try:
             self._fabric = Fabric(
                 accelerator=kind, devices=devices, num_nodes=nodes, strategy=strategy

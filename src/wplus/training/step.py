@@ -29,6 +29,11 @@ class Forward:
         objective: the losses.
         mean_codes: (L, D) w̄; zeros for an encoder whose codes are not offsets.
         input_size: of the encoder, in pixels; sources of another size are resized.
+        again: codes to pictures for the further looks of an encoder that has them; without
+            gradients, and the whole generator, as it is used later.
+        looks: of the encoder.
+        once: in training, the share of steps in which it looks only once; all others train the
+            last look, from what the looks before it made.
         bfloat16: whether encoder and losses run under autocast. (The decoder sees to itself.)
     """
 
@@ -37,14 +42,27 @@ class Forward:
     mean_codes: Tensor
     input_size: int
     bfloat16: bool = False
+    again: Decoder | None = None
+    looks: int = 1
+    once: float = 0.4
 
     def encode(self, encoder: nn.Module, source: Tensor) -> Tensor:
         """(N, C, H, W) to codes (N, L, D), float32 at least, the mean code included."""
         if source.shape[-1] != self.input_size:
             source = images.resize(source, self.input_size)
-        with self._autocast(source):
-            offsets: Tensor = encoder(source)
-        return wide(offsets) + self.mean_codes
+        looks = self.looks
+        if looks > 1 and encoder.training and float(torch.rand(())) < self.once:
+            looks = 1
+        with self._autocast(source), torch.set_grad_enabled(torch.is_grad_enabled() and looks == 1):
+            codes = wide(encoder(source)) + self.mean_codes
+        for look in range(1, looks):
+            assert self.again is not None
+            with torch.no_grad():
+                shown = images.resize(self.again(codes.detach()), self.input_size)
+            last = torch.is_grad_enabled() and look == looks - 1
+            with self._autocast(source), torch.set_grad_enabled(last):
+                codes = codes + wide(encoder(source, shown))
+        return codes
 
     def __call__(
         self, encoder: nn.Module, batch: Mapping[str, Any], known_count: float | None = None

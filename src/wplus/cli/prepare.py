@@ -1,0 +1,134 @@
+"""Commands that make training sources of photographs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from wplus.cli.app import app, bar
+
+if TYPE_CHECKING:
+    from wplus.prepare import Recipe
+
+prepare_app = App(name="prepare", help="Training sources from photographs: sketches, labels, ….")
+app.command(prepare_app)
+
+Photographs = Annotated[Path, Parameter(help="Folder of photographs, cropped as FFHQ is.")]
+Out = Annotated[Path, Parameter(help="Folder for the sources; what is there already is kept.")]
+Jobs = Annotated[int, Parameter(help="Processes that work at once.")]
+Seed = Annotated[int, Parameter(help="The same seed makes the same of the same photograph.")]
+
+
+@prepare_app.command
+def sketches(photographs: Photographs, /, *, out: Out, seed: Seed = 0, jobs: Jobs = 1) -> int:
+    """Draw every photograph: thin lines, each drawing by another hand.
+
+    Example: wplus prepare sketches photos --out sketches --jobs 8
+
+    Then: wplus train --task sketch --data photos --sources sketches --out run
+    """
+    from wplus.prepare import Recipe
+
+    return _run(photographs, out, Recipe("sketches", seed), jobs)
+
+
+@prepare_app.command
+def labels(photographs: Photographs, /, *, out: Out, jobs: Jobs = 1) -> int:
+    """Label the parts of every face by CelebAMask-HQ's 19 classes, as an index PNG in its colors.
+
+    Example: wplus prepare labels photos --out labels
+
+    Then: wplus train --task labels --data photos --sources labels --out run
+    """
+    from wplus.prepare import Recipe
+
+    return _run(photographs, out, Recipe("labels"), jobs)
+
+
+@prepare_app.command
+def masks(
+    photographs: Photographs,
+    /,
+    *,
+    out: Out,
+    seed: Seed = 0,
+    jobs: Jobs = 1,
+    kind: Literal["mixed", "strokes", "boxes"] = "mixed",
+    coverage: Annotated[tuple[float, float], Parameter(negative=())] = (0.05, 0.5),
+) -> int:
+    """Draw a mask for every photograph: white where it is to be removed.
+
+    Training draws its own masks where it is given photographs alone; this is for fixed ones.
+
+    Example: wplus prepare masks photos --out masks --kind boxes --coverage 0.1 0.3
+
+    Then: wplus train --task inpainting --data photos --sources masks --out run
+
+    Parameters
+    ----------
+    kind
+        strokes of a brush, boxes, or one of the two at random.
+    coverage
+        Least and largest share of the picture that is removed.
+    """
+    from wplus.prepare import Recipe
+
+    return _run(photographs, out, Recipe("masks", seed, masks=kind, coverage=coverage), jobs)
+
+
+@prepare_app.command
+def low_resolution(
+    photographs: Photographs,
+    /,
+    *,
+    out: Out,
+    seed: Seed = 0,
+    jobs: Jobs = 1,
+    factors: Annotated[list[int] | None, Parameter(negative=(), consume_multiple=True)] = None,
+    size: int = 256,
+) -> int:
+    """Shrink every photograph by a factor and enlarge it again, as super-resolution is trained.
+
+    Training does so by itself where it is given photographs alone; this is for fixed factors.
+
+    Example: wplus prepare low-resolution photos --out small --factors 8 16
+
+    Then: wplus train --task super_resolution --data photos --sources small --out run
+
+    Parameters
+    ----------
+    factors
+        By how much; one of these for each photograph. Without it, 1, 2, 4, 8, 16 or 32.
+    size
+        Side of the results in pixels, at which the factors are meant.
+    """
+    from wplus.prepare import Recipe
+
+    recipe = Recipe("low_resolution", seed, size=size)
+    if factors:
+        recipe = Recipe("low_resolution", seed, tuple(factors), size)
+    return _run(photographs, out, recipe, jobs)
+
+
+def _run(photographs: Path, out: Path, recipe: Recipe, jobs: int) -> int:
+    from wplus.prepare import prepare_folder
+
+    made = kept = failed = 0
+    total, results = prepare_folder(photographs, out, recipe, jobs)
+    with bar(quiet=False) as progress:
+        task = progress.add_task(recipe.kind.replace("_", " "), total=total)
+        for result in results:
+            if result.error:
+                failed += 1
+                print(f"error: {result.error}", file=sys.stderr)
+            elif result.kept:
+                kept += 1
+            else:
+                made += 1
+            progress.advance(task)
+    there = f", {kept} were there" if kept else ""
+    print(f"{out}: {made} made{there}" + (f", {failed} failed" if failed else ""))
+    return 1 if failed else 0

@@ -1,0 +1,93 @@
+"""Which part of a crop a result replaces when it is laid back: the face, the head, or all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from wplus import faces, images
+from wplus.errors import ConfigError
+from wplus.faces.paste import ellipse
+from wplus.prepare.parser import FaceParser, load_parser
+from wplus.sources import LABELS
+
+FACE = ("skin", "nose", "glasses", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip")
+HEAD = (*FACE, "l_ear", "r_ear", "hair", "hat", "earring")
+REGIONS = ("face", "head", "ellipse", "square")
+_SIDE = 256  # of the crop that is parsed and of the masks
+
+
+def region(labels: Tensor, parts: Sequence[str] = FACE) -> Tensor:
+    """Where label maps (…, H, W) show any of these parts: bool, of the same shape.
+
+    Raises:
+        ConfigError: there is no such part.
+    """
+    unknown = sorted(set(parts) - set(LABELS))
+    if unknown:
+        raise ConfigError(f"no parts {', '.join(unknown)}; there are: {', '.join(LABELS)}")
+    return torch.isin(labels, torch.tensor([LABELS.index(p) for p in parts], device=labels.device))
+
+
+def paste_mask(
+    kind: str,
+    original: Image.Image,
+    result: Image.Image,
+    geometry: faces.CropGeometry,
+    parser: FaceParser | None = None,
+) -> NDArray[Any]:
+    """The mask for `faces.paste.paste`.
+
+    Args:
+        kind: one of `REGIONS`. "face" and "head" are what the parser sees as such in the photograph
+            or in the result: nothing of the old face may look out from behind the new one.
+        original: the photograph.
+        result: the picture to be laid into it.
+        geometry: of the crop.
+        parser: None loads it where it is needed.
+
+    Returns:
+        (256, 256) bool. If the parser sees no face, the ellipse.
+
+    Raises:
+        ConfigError: there is no such region.
+        FaceError: the geometry is another photograph's.
+        WeightsError: the parser cannot be fetched.
+    """
+    if kind not in REGIONS:
+        raise ConfigError(f"no region {kind!r}; there are: {', '.join(REGIONS)}")
+    if kind == "square":
+        return np.ones((_SIDE, _SIDE), np.bool_)
+    inside: NDArray[Any] = np.asarray(ellipse(_SIDE)) > 127
+    if kind == "ellipse":
+        return inside
+    before = faces.crop(original, replace(geometry, output_size=_SIDE), transform_size=4 * _SIDE)
+    after = result.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=3)
+    pictures = torch.cat([images.to_tensor(before), images.to_tensor(after)])
+    parser = load_parser() if parser is None else parser
+    seen = region(parser.parse(pictures), FACE if kind == "face" else HEAD).any(0).cpu().numpy()
+    # One face: a second one beside it, or a hand taken for skin, stays as it was.
+    seen = connected(seen, inside)
+    return seen if seen.any() else inside
+
+
+def connected(seen: NDArray[np.bool_], core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What of `seen` is reached from within `core` without leaving `seen`; both (H, W)."""
+    reached = seen & core
+    while True:
+        grown = reached.copy()
+        grown[1:] |= reached[:-1]
+        grown[:-1] |= reached[1:]
+        grown[:, 1:] |= grown[:, :-1]
+        grown[:, :-1] |= grown[:, 1:]
+        grown &= seen
+        if (grown == reached).all():
+            return reached
+        reached = grown

@@ -1,0 +1,51 @@
+"""Left and right of label maps, by where the parts are.
+
+The published parser finds eyes, brows and ears well and mistakes their sides in about a quarter of
+faces (of 31 photographs: 17 of 54 eyes, 14 of 57 brows, 5 of 29 ears). In an upright face the side
+is plain from the place: what CelebAMask-HQ calls l_eye is the person's own left one, which is on
+the right of the picture.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wplus.sources import LABELS
+
+_PAIRED = ("eye", "brow", "ear")
+_LEAST = 0.1  # share of a pair's pixels that must lie beyond a gap for it to part the two
+
+
+def by_place(labels: Tensor) -> Tensor:
+    """The label map (H, W) of one upright face, with the sides of its eyes, brows and ears right.
+
+    Two of a kind are parted at the widest gap between them; a single one is on the side of the nose
+    that it is on (of the middle of the picture, if there is no nose).
+    """
+    nose = torch.where(labels == LABELS.index("nose"))[1]
+    middle = float(nose.float().mean()) if len(nose) else (labels.shape[1] - 1) / 2
+    labels = labels.clone()
+    for part in _PAIRED:
+        left, right = LABELS.index(f"l_{part}"), LABELS.index(f"r_{part}")
+        found = (labels == left) | (labels == right)
+        columns = torch.where(found)[1]
+        if len(columns):
+            border = middle if part == "ear" else _gap(columns, middle)
+            place = torch.arange(labels.shape[1], device=labels.device)
+            sides = torch.where(place > border, left, right)
+            labels = torch.where(found, sides, labels)
+    return labels
+
+
+def _gap(columns: Tensor, middle: float) -> float:
+    """Where the widest run of free columns is that parts the pixels; `middle` if there is none."""
+    counts = torch.bincount(columns)
+    taken = torch.where(counts > 0)[0]
+    before = counts[taken].cumsum(0)[:-1] / len(columns)
+    parts = (before >= _LEAST) & (before <= 1 - _LEAST)
+    widths = (taken[1:] - taken[:-1]) * parts
+    if not len(widths) or int(widths.max()) < 3:
+        return middle
+    at = int(widths.argmax())
+    return float(taken[at] + taken[at + 1]) / 2

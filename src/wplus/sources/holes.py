@@ -1,0 +1,154 @@
+"""The source of inpainting: a photograph with a region removed.
+
+The region is filled with middle gray, 0 of [-1, 1]. It is what the mean of photographs is near to,
+so that the first layers of an encoder that knows photographs are disturbed least; and since no
+level of 8 bits is exactly 0, a hole is told from gray skin. The three channels of a photograph are
+kept, and with them the weights of encoders that read photographs.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from torch import Tensor
+from torch.nn import functional
+
+from wplus import images
+from wplus.errors import ImageError
+from wplus.sources.raw import read_as_stored
+from wplus.sources.sizes import check_pictures, check_size
+
+HOLE = (255, 0, 255)
+"""The color in which a region may be painted that is to be removed: pure magenta."""
+
+_TOLERANCE = 48  # of each channel, for what JPEG does to it
+_LEAST = 5e-4  # share of the picture; a few magenta pixels are no painted region
+_SOFT = 5  # side of the square by which a painted region grows: brushes have soft edges
+
+
+def masked(pictures: Tensor, masks: Tensor, size: int | None = None) -> Tensor:
+    """Photographs with holes.
+
+    A pixel of the result is gray where any part of it lies in the hole, so that nothing of what was
+    there shines through after shrinking.
+
+    Args:
+        pictures: (N, 3, H, W) float in [-1, 1].
+        masks: (N, 1, H, W) or (1, 1, H, W), anything above 0 is hole.
+        size: side of the result; None keeps H and W.
+
+    Returns:
+        (N, 3, size, size) in [-1, 1], 0 in the hole.
+
+    Raises:
+        ImageError: shapes that do not fit.
+        ConfigError: size below 1.
+    """
+    check_pictures(pictures, "pictures with holes")
+    count, _, height, width = pictures.shape
+    if masks.shape not in {(count, 1, height, width), (1, 1, height, width)}:
+        raise ImageError(
+            f"masks {tuple(masks.shape)} do not fit pictures {tuple(pictures.shape)}:"
+            f" ({count}, 1, {height}, {width}) is needed"
+        )
+    hole = (masks > 0).to(pictures)
+    if size is not None:
+        check_size(size)
+        smaller = (min(size, height), min(size, width))
+        hole = functional.adaptive_max_pool2d(hole, smaller)
+        hole = images.resize(hole, size)
+        pictures = images.resize(pictures, size)
+    return pictures * (hole == 0)
+
+
+def read_masked(
+    path: str | os.PathLike[str], mask: str | os.PathLike[str] | Image.Image | None = None
+) -> tuple[Image.Image, Image.Image]:
+    """A photograph and its hole: mode RGB, and mode L with 255 in the hole.
+
+    Args:
+        path: a photograph; a region in it that is transparent or painted in `HOLE` is a hole.
+        mask: a picture of the same size, white where the photograph is to be removed; the hole is
+            this and what is painted.
+
+    Raises:
+        ImageError: a file cannot be read, sizes differ, or nothing or everything is removed.
+    """
+    stored = read_as_stored(path)
+    picture = images.to_rgb(stored)
+    hole = hole_in(stored)
+    if mask is not None:
+        given = mask if isinstance(mask, Image.Image) else read_mask(mask)
+        name = "the mask" if isinstance(mask, Image.Image) else os.fsdecode(mask)
+        given = fitting(given, picture.size, name)
+        hole = given if hole is None else Image.fromarray(np.asarray(hole) | np.asarray(given))
+    if hole is None:
+        raise ImageError(
+            f"{os.fsdecode(path)}: nothing is removed from it; give a mask, or make the region"
+            f" transparent or pure magenta {HOLE}"
+        )
+    return picture, hole
+
+
+def hole_in(picture: Image.Image) -> Image.Image | None:
+    """What is transparent or painted in `HOLE`, as mode L with 255 there; None if nothing is.
+
+    The region is grown by two pixels, because brushes have soft edges.
+    """
+    if picture.has_transparency_data:
+        hole: NDArray[np.bool_] = np.asarray(picture.convert("RGBA").getchannel("A")) < 128
+    else:
+        colors = np.asarray(images.to_rgb(picture)).astype(np.int16)
+        hole = np.all(np.abs(colors - np.array(HOLE, np.int16)) <= _TOLERANCE, axis=2)
+    if hole.mean() < _LEAST:
+        return None
+    grown = Image.fromarray(np.uint8(255) * hole).filter(ImageFilter.MaxFilter(_SOFT))
+    if np.asarray(grown).all():
+        raise ImageError("everything is removed; leave some of the picture")
+    return grown
+
+
+def read_mask(path: str | os.PathLike[str]) -> Image.Image:
+    """Mode L, 255 where the file is bright and opaque, else 0.
+
+    Raises:
+        ImageError: the file cannot be read, or is all dark or all bright.
+    """
+    mask = _binary(read_as_stored(path))
+    _check_some(mask, os.fsdecode(path))
+    return mask
+
+
+def fitting(mask: Image.Image, size: tuple[int, int], name: str = "the mask") -> Image.Image:
+    """The mask as mode L of 0 and 255. Raises ImageError if it has another size or no hole."""
+    if mask.size != size:
+        raise ImageError(
+            f"{name}: a mask of {mask.width}x{mask.height} does not fit a picture of"
+            f" {size[0]}x{size[1]}; make them equal"
+        )
+    mask = _binary(mask)
+    _check_some(mask, name)
+    return mask
+
+
+def as_tensor(mask: Image.Image) -> Tensor:
+    """(1, 1, H, W) bool of a mask of mode L: true in the hole."""
+    return torch.from_numpy(np.asarray(mask) >= 128)[None, None]
+
+
+def _binary(mask: Image.Image) -> Image.Image:
+    bright = np.asarray(images.to_rgb(mask).convert("L")) >= 128
+    if mask.has_transparency_data:
+        bright = bright & (np.asarray(mask.convert("RGBA").getchannel("A")) >= 128)
+    return Image.fromarray(np.uint8(255) * bright)
+
+
+def _check_some(mask: Image.Image, name: str) -> None:
+    low, high = mask.getextrema()
+    if low == high:
+        what = "everything" if high else "nothing"
+        raise ImageError(f"{name}: a mask that removes {what}; white is removed, black is kept")

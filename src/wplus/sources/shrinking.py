@@ -1,0 +1,81 @@
+"""The source of super-resolution: photographs shrunk as the published training does it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from wplus import images
+from wplus.errors import ConfigError, ImageError
+from wplus.sources.sizes import check_pictures, check_size
+
+FACTORS = (1, 2, 4, 8, 16, 32)
+"""By how much super-resolution training shrinks, one factor per image, drawn uniformly."""
+
+
+def degrade(pictures: Tensor, factor: int) -> Tensor:
+    """Shrink as super-resolution training does: bicubic with antialiasing, on centers of cells.
+
+    Separable and normalized, with the kernel of a = -1/2 stretched by the factor to a support of
+    4·factor pixels; borders are mirrored. Factor 1 is filtered too, which moves the picture by half
+    a pixel and softens it: that is what the published checkpoints were trained on. (They saw the
+    result cut to 8 bits as well, which is left out here: it darkens by half a level.)
+
+    Args:
+        pictures: (N, C, H, W) float in [0, 1].
+        factor: a whole number; sides that are no multiple of it lose the rest.
+
+    Returns:
+        (N, C, H // factor, W // factor) in [0, 1].
+
+    Raises:
+        ImageError: another shape, integers, or sides of 1.5·factor pixels or less.
+        ConfigError: a factor below 1.
+    """
+    if factor < 1:
+        raise ConfigError(f"a picture cannot be shrunk by {factor}; use a factor of 1 or more")
+    check_pictures(pictures, "pictures to shrink")
+    count, channels, height, width = pictures.shape
+    before = 3 * factor // 2
+    after = 3 * factor - before
+    if min(height, width) <= after:
+        raise ImageError(f"{height}x{width} pixels are too few to shrink by {factor}")
+    kernel = _bicubic(factor).to(pictures)
+    x = pictures.reshape(count * channels, 1, height, width)
+    x = functional.pad(x, (before, after, before, after), mode="reflect")
+    x = functional.conv2d(x, kernel.view(1, 1, -1, 1), stride=(factor, 1))
+    x = functional.conv2d(x, kernel.view(1, 1, 1, -1), stride=(1, factor))
+    return x.reshape(count, channels, *x.shape[2:]).clamp(0, 1)
+
+
+def _bicubic(factor: int) -> Tensor:
+    """(4·factor,) float64 weights that sum to one: Keys' cubic with a = -1/2, sampled mid-cell."""
+    a = -0.5
+    x = ((torch.arange(4 * factor, dtype=torch.float64) + 0.5) / factor - 2).abs()
+    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+    far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+    weights = torch.where(x <= 1, near, far)
+    return weights / weights.sum()
+
+
+def low_resolution(pictures: Tensor, factor: int, size: int = 256) -> Tensor:
+    """The source of super-resolution: `degrade`, then enlarged back bilinearly.
+
+    Args:
+        pictures: (N, C, H, W) float in [-1, 1]; brought to `size` first, so that the factor is one
+            of the encoder's input.
+        factor: one of `FACTORS`, or any other that leaves something.
+        size: side of the result.
+
+    Returns:
+        (N, C, size, size) in [-1, 1].
+
+    Raises:
+        ImageError: another shape, integers, or a size of 1.5·factor pixels or less.
+        ConfigError: a size or a factor below 1.
+    """
+    check_pictures(pictures, "pictures to shrink")
+    check_size(size)
+    shrunk = degrade((images.resize(pictures, size) + 1) / 2, factor)
+    return images.resize(shrunk * 2 - 1, size)
