@@ -28,7 +28,7 @@ ROOMS = [
 ]
 
 LONGEST = 400  # lines of a file
-SLOW = ("onnx", "onnxruntime", "openvino", "requests", "pypi_simple", "rich", "cyclopts")
+SLOW = ("onnx", "onnxruntime", "openvino", "requests", "pypi_simple", "rich", "cyclopts", "av")
 
 
 def sources(*folders: str) -> list[Path]:

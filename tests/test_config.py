@@ -19,6 +19,7 @@ FULL = ModelConfig(
     source="sketch",
     start_from_mean=False,
     license="non-commercial",
+    label_resampling="bilinear",
 )
 
 
@@ -46,6 +47,7 @@ def test_defaults() -> None:
     assert config.encoder is None
     assert (config.task, config.source) == ("inversion", "photo")
     assert config.start_from_mean
+    assert config.label_resampling == "nearest"  # files that were written before there was any
 
 
 def test_what_was_given_is_neither_kept_nor_changed() -> None:
@@ -86,6 +88,7 @@ GOOD: dict[str, Any] = {"generator": {"kind": "stylegan2", "options": {}}}
         ({**GOOD, "start_from_mean": "False"}, "start_from_mean must be bool, not 'False'"),
         ({**GOOD, "start_from_mean": 0}, "start_from_mean must be bool, not 0"),
         ({**GOOD, "license": None}, "license must be str"),
+        ({**GOOD, "label_resampling": "cubic"}, "'cubic' is none of: nearest, bilinear"),
     ],
 )
 def test_what_makes_no_sense(content: object, expected: str) -> None:

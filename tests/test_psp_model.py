@@ -114,7 +114,7 @@ def test_without_an_encoder() -> None:
     assert (model.num_styles, model.resolution, model.device.type) == (6, 16, "cpu")
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (1, 1, 64, 64), (3, 64, 64)])
+@pytest.mark.parametrize("shape", [(1, 3, 32, 64), (1, 1, 64, 64), (3, 64, 64)])
 def test_images_that_do_not_fit(shape: tuple[int, ...], model: PSP) -> None:
     with pytest.raises(ConfigError, match=r"takes images of shape \(N, 3, 64, 64\)"):
         model.encode(torch.zeros(shape))

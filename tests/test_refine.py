@@ -145,6 +145,111 @@ def test_the_prior_keeps_codes_near_w(model: PSP) -> None:
     assert distances[1] < 0.5 * distances[0]
 
 
+def test_spread_is_the_distance_from_w(model: PSP) -> None:
+    on_w = model.sample(3, seed=9)
+    apart = on_w.clone()
+    apart[:, ::2] += 0.5 * (model.sample(3, seed=10)[:, ::2] - model.mean_codes[::2])
+    weights = Weights(lpips=0.0, prior=0.0, spread=0.5)
+    found = []
+    for codes in (on_w, apart):
+        pictures = targets(model, 3)
+        result = refine(model, pictures, codes, weights=weights, schedule=Schedule(steps=0))
+        terms = result.history[0]
+        torch.testing.assert_close(terms["loss"], terms["l2"] + 0.5 * terms["spread"])
+        found.append(terms["spread"])
+    assert float(found[0].max()) < 1e-9
+    assert float(found[1].min()) > 0.01
+    # On standard normal styles, each drawn for itself, it is (L - 1) / L in the mean.
+    drawn = torch.stack([model.sample(200, seed=seed)[:, 0] for seed in range(model.num_styles)], 1)
+    many = targets(model, 1).expand(200, -1, -1, -1)
+    terms = refine(model, many, drawn, weights=weights, schedule=Schedule(steps=0)).history[0]
+    expected = (model.num_styles - 1) / model.num_styles
+    assert float(terms["spread"].mean()) == pytest.approx(expected, abs=0.1)
+
+
+def halve(pictures: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.avg_pool2d(pictures, 4)
+
+
+def test_a_measurement_is_what_is_compared(model: PSP) -> None:
+    pictures = targets(model, 2)
+    small = halve(pictures)
+    start = model.sample(2, seed=5)
+    settings = {"weights": L2_ONLY, "measure": halve}
+    first = refine(model, small, start, schedule=Schedule(steps=0), **settings)
+    slow = (halve(model.decode(start)) - small).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(first.losses, slow)
+    result = refine(model, small, schedule=Schedule(80, 0.1), **settings)
+    assert (result.losses < 0.3 * result.history[0]["loss"]).all()
+    with pytest.raises(ConfigError, match="what is measured is"):
+        refine(model, pictures, schedule=Schedule(2), **settings)
+
+
+def test_what_is_measured_is_enlarged_for_the_nets(model: PSP) -> None:
+    torch.manual_seed(0)
+    lpips = LPIPS("alexnet")
+    small = halve(targets(model, 1))
+    start = model.sample(1, seed=5)
+    weights = Weights(l2=0.0, prior=0.0)
+    result = refine(
+        model, small, start, lpips=lpips, weights=weights, schedule=Schedule(0), measure=halve
+    )
+    enlarged = [
+        torch.nn.functional.interpolate(x, (256, 256), mode="bilinear")
+        for x in (halve(model.decode(start)), small)
+    ]
+    torch.testing.assert_close(result.history[0]["lpips"], lpips(*enlarged))
+
+
+def test_what_has_no_importance_is_not_looked_at(model: PSP) -> None:
+    torch.manual_seed(0)
+    pictures = torch.nn.functional.interpolate(targets(model, 2), (256, 256))
+    importance = torch.ones(1, 1, 256, 256)
+    importance[..., 60:160, 80:200] = 0
+    other = torch.where(importance > 0, pictures, 5 * torch.rand(2, 3, 256, 256) - 2)
+    settings = {"lpips": LPIPS("alexnet"), "importance": importance, "schedule": Schedule(3)}
+    start = model.sample(2, seed=5)
+    one, two = (refine(model, x, start, weights=L2_ONLY, **settings) for x in (pictures, other))
+    torch.testing.assert_close(one.codes, two.codes, rtol=0, atol=1e-6)
+    # The slow formula of both terms.
+    terms = refine(model, pictures, start, weights=Weights(prior=0.0), **settings).history[0]
+    made = torch.nn.functional.interpolate(
+        model.decode(start), (256, 256), mode="bilinear", align_corners=False
+    )
+    known = (importance > 0).expand_as(made)
+    for i in range(2):
+        slow = (made - pictures)[i][known[i]].square().mean()
+        torch.testing.assert_close(terms["l2"][i], slow)
+    seen = torch.where(known, made, pictures)
+    torch.testing.assert_close(terms["lpips"], settings["lpips"](seen, pictures))
+
+
+def test_importance_follows_the_targets_to_256(model: PSP) -> None:
+    large = torch.rand(1, 3, 512, 512) * 2 - 1
+    importance = torch.ones(1, 1, 512, 512)
+    importance[..., :256, :] = 0
+    small = torch.nn.functional.adaptive_avg_pool2d(large, 256)
+    settings = {"weights": L2_ONLY, "schedule": Schedule(2)}
+    one = refine(model, large, importance=importance, **settings)
+    two = refine(model, small, importance=importance[..., ::2, ::2], **settings)
+    torch.testing.assert_close(one.codes, two.codes)
+
+
+@pytest.mark.parametrize(
+    ("importance", "said"),
+    [
+        (torch.ones(1, 1, 8, 8), "like the targets"),
+        (torch.ones(3, 1, 64, 64), "3 pictures"),
+        (torch.zeros(2, 1, 64, 64), "not 0 everywhere"),
+        (torch.full((2, 1, 64, 64), 2.0), "0 to 1"),
+    ],
+)
+def test_importance_that_means_nothing(model: PSP, importance: torch.Tensor, said: str) -> None:
+    pictures = torch.zeros(2, 3, 64, 64)
+    with pytest.raises(ConfigError, match=said):
+        refine(model, pictures, weights=L2_ONLY, importance=importance)
+
+
 def test_grid_energy_sees_grids_and_nothing_else() -> None:
     rng = torch.Generator().manual_seed(0)
     smooth = torch.nn.functional.interpolate(

@@ -9,6 +9,7 @@ from typing import Any
 
 from wplus.errors import ConfigError
 
+RESAMPLINGS = ("nearest", "bilinear")
 SOURCES = ("photo", "sketch", "labels", "low_resolution", "masked")
 
 
@@ -45,6 +46,8 @@ class ModelConfig:
             masked.
         start_from_mean: whether codes are offsets from the mean code (E(x) + w̄) or absolute.
         license: terms of the weights, to be shown to the user.
+        label_resampling: how label maps are brought to the encoder's size: nearest, or bilinear
+            like gray levels, as the published checkpoints were trained.
     """
 
     generator: Part
@@ -53,12 +56,17 @@ class ModelConfig:
     source: str = "photo"
     start_from_mean: bool = True
     license: str = ""
+    label_resampling: str = "nearest"
 
     def __post_init__(self) -> None:
         for name, kind in (("task", str), ("source", str), ("start_from_mean", bool),
                            ("license", str)):  # fmt: skip
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError(f"{name} must be {kind.__name__}, not {getattr(self, name)!r}")
+        if self.label_resampling not in RESAMPLINGS:
+            raise ConfigError(
+                f"label_resampling {self.label_resampling!r} is none of: {', '.join(RESAMPLINGS)}"
+            )
         if self.source not in SOURCES:
             raise ConfigError(f"source {self.source!r} is none of: {', '.join(SOURCES)}")
 

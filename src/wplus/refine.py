@@ -2,6 +2,10 @@
 
 Optimization from the mean code is the slow, accurate way to invert a picture ("Encoding in Style",
 table 1, "W+ optimization"); from an encoder's code a few steps are enough.
+
+What is known of the target need not be the whole picture. With a *measurement* the picture is
+measured before it is compared (shrunk, for super-resolution); with an *importance* per pixel parts
+of it count for nothing (the hole, for inpainting). The prior decides the rest.
 """
 
 from __future__ import annotations
@@ -24,21 +28,27 @@ PATCH, PERIOD = 64, 8  # pixels, see `grid_energy`
 SAMPLES_OF_W = 8192  # for the covariance of w
 SIZE = 256  # pictures are compared at 256², like everywhere in the method
 
+Measure = Callable[[Tensor], Tensor]
+"""Pictures (N, 3, S, S) in [-1, 1] to what is known of them, (N, 3, H, W) in [-1, 1]."""
+
 
 @dataclass(frozen=True)
 class Weights:
     """Weights of the terms; a term of weight 0 is not computed.
 
     Attributes:
-        l2: mean squared error in [-1, 1], at 256².
-        lpips: LPIPS at 256²; the method uses 0.8.
-        identity: 1 − cosine of face embeddings.
+        l2: mean squared error in [-1, 1], at 256², or of what was measured at its own size.
+        lpips: LPIPS at 256² (what was measured is enlarged); the method uses 0.8.
+        identity: 1 − cosine of face embeddings, at 256² likewise.
         distance: mean squared distance of the codes from the start, which keeps them editable.
         prior: mean squared distance of the styles from w̄, each direction in units of its standard
             deviation over W (after Zhu et al. 2020, "Improved StyleGAN Embedding", who do so in a
             space close to W). 0.003 took two fifths of it and left LPIPS alone.
         grid: energy of patterns that repeat every 2, 4 or 8 pixels of the full image, see
             `grid_energy`; 0 for generators up to 256².
+        spread: mean squared distance of the styles from their own mean, in the same units: how far
+            the code is from W, where all styles are one. It leaves the person free and keeps the
+            parts of the face together, for pictures of which little is known.
     """
 
     l2: float = 1.0
@@ -47,6 +57,7 @@ class Weights:
     distance: float = 0.0
     prior: float = 0.003
     grid: float = 10.0
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,8 @@ def refine(
     schedule: Schedule | None = None,
     precision: torch.dtype | None = None,
     progress: Callable[[int, float], None] | None = None,
+    measure: Measure | None = None,
+    importance: Tensor | None = None,
 ) -> Refinement:
     """Optimize codes so that G(codes) looks like the targets.
 
@@ -119,7 +132,7 @@ def refine(
 
     Args:
         model: its generator is used, frozen.
-        targets: (N, 3, H, W) in [-1, 1]; brought to 256².
+        targets: (N, 3, H, W) in [-1, 1]; brought to 256², unless there is a measurement.
         start: (N, L, style_dim), or (1, L, style_dim) for all; the mean code if None.
         lpips: needed where its weight is not 0.
         identity: needed where its weight is not 0.
@@ -129,6 +142,10 @@ def refine(
             are judged again in the model's own precision before they are preferred to the start.
             None for the model's own.
         progress: called after every step with the step and the mean loss.
+        measure: what the targets are measurements of; it must be differentiable and treat every
+            picture for itself. None compares whole pictures at 256².
+        importance: (N or 1, 1, H, W) in [0, 1] of the targets' pixels, not 0 everywhere. L2 is the
+            mean weighted by it; the nets see the target's own pixels where it is 0.
 
     Returns:
         The best codes and the history; never worse than the start.
@@ -139,11 +156,16 @@ def refine(
     weights, schedule = weights or Weights(), schedule or Schedule()
     if (weights.lpips and lpips is None) or (weights.identity and identity is None):
         raise ConfigError("a term with a weight above 0 needs its network: pass lpips / identity")
-    targets = images.resize(targets.to(model.device, torch.float32), SIZE)
+    targets = targets.to(model.device, torch.float32)
+    if importance is not None:
+        importance = _checked(importance.to(targets), targets)
+    if measure is None:
+        targets = images.resize(targets, SIZE)
+        importance = None if importance is None else images.resize(importance, SIZE)
     count = len(targets)
     start = model.mean_codes[None] if start is None else start.to(model.device)
     start = start.detach().float().expand(count, -1, -1)
-    losses = _Losses(model, targets, start, weights, lpips, identity)
+    losses = _Losses(model, targets, start, weights, lpips, identity, measure, importance)
     generator = model.generator
     if precision is not None:
         generator = copy.deepcopy(generator)
@@ -244,32 +266,71 @@ class _Losses:
         weights: Weights,
         lpips: LPIPS | None,
         identity: IdentityLoss | None,
+        measure: Measure | None,
+        importance: Tensor | None,
     ) -> None:
         self.targets, self.start, self.weights = targets, start, weights
+        self.measure, self.importance = measure, importance
         self.lpips = lpips.to(targets.device) if lpips and weights.lpips else None
         self.identity = identity.to(targets.device) if identity and weights.identity else None
         with torch.no_grad():
-            self.features = self.lpips.features(targets) if self.lpips else []
-            self.embedding = self.identity.embed(targets) if self.identity else None
+            seen = images.resize(targets, SIZE)
+            self.features = self.lpips.features(seen) if self.lpips else []
+            self.embedding = self.identity.embed(seen) if self.identity else None
         self.mean = model.generator.mean_w.float()
-        self.whitening = _whitening(model) if weights.prior else None
+        self.whitening = _whitening(model) if weights.prior or weights.spread else None
 
     def __call__(self, full: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """Terms (N,) by name; `loss` is their weighted sum."""
         pictures = images.resize(full, SIZE)
+        known = pictures if self.measure is None else self.measure(full)
+        if known.shape != self.targets.shape:
+            raise ConfigError(
+                f"what is measured is {tuple(known.shape)}, the target {tuple(self.targets.shape)}"
+            )
         terms: dict[str, Tensor] = {}
         if self.weights.l2:
-            terms["l2"] = (pictures - self.targets).square().mean(dim=(1, 2, 3))
+            terms["l2"] = self._mean((known - self.targets).square())
+        if self.importance is not None:
+            known = torch.lerp(self.targets, known, self.importance)
+        if self.lpips is not None or self.identity is not None:
+            known = images.resize(known, SIZE)
         if self.lpips is not None:
-            terms["lpips"] = self.lpips.distance(self.lpips.features(pictures), self.features)
+            terms["lpips"] = self.lpips.distance(self.lpips.features(known), self.features)
         if self.identity is not None and self.embedding is not None:
-            terms["identity"] = 1 - (self.identity.embed(pictures) * self.embedding).sum(dim=1)
+            terms["identity"] = 1 - (self.identity.embed(known) * self.embedding).sum(dim=1)
         if self.weights.distance:
             terms["distance"] = (codes - self.start).square().mean(dim=(1, 2))
         if self.whitening is not None:
-            terms["prior"] = ((codes - self.mean) @ self.whitening).square().mean(dim=(1, 2))
+            white = (codes - self.mean) @ self.whitening
+            if self.weights.prior:
+                terms["prior"] = white.square().mean(dim=(1, 2))
+            if self.weights.spread:
+                apart = white - white.mean(dim=1, keepdim=True)
+                terms["spread"] = apart.square().mean(dim=(1, 2))
         if self.weights.grid and full.shape[-1] > SIZE:
             terms["grid"] = grid_energy(full, pictures)
         weighted = [getattr(self.weights, name) * value for name, value in terms.items()]
         terms["loss"] = torch.stack(weighted).sum(dim=0)
         return terms
+
+    def _mean(self, squares: Tensor) -> Tensor:
+        """(N,) means over channels and pixels, each pixel by its importance."""
+        if self.importance is None:
+            return squares.mean(dim=(1, 2, 3))
+        weighted = (squares.mean(dim=1, keepdim=True) * self.importance).sum(dim=(1, 2, 3))
+        return weighted / self.importance.sum(dim=(1, 2, 3))
+
+
+def _checked(importance: Tensor, targets: Tensor) -> Tensor:
+    count, _, height, width = targets.shape
+    if importance.ndim != 4 or importance.shape[1:] != (1, height, width):
+        raise ConfigError(
+            f"importance is (N, 1, {height}, {width}) like the targets, "
+            f"not {tuple(importance.shape)}"
+        )
+    if len(importance) not in (1, count):
+        raise ConfigError(f"importance of {len(importance)} pictures does not fit {count} targets")
+    if importance.min() < 0 or importance.max() > 1 or not importance.flatten(1).any(dim=1).all():
+        raise ConfigError("importance is 0 to 1, and not 0 everywhere")
+    return importance.expand(count, -1, -1, -1)

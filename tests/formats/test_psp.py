@@ -155,6 +155,8 @@ def test_what_the_encoder_reads(
     case = Case("naive_wplus", channels, 8, dataset_type=dataset, label_nc=channels)
     model = case.load(tmp_path)
     assert (model.config.task, model.config.source) == (task, source)
+    resampling = "bilinear" if source == "labels" else "nearest"
+    assert model.config.label_resampling == resampling
     assert model.encoder is not None
     assert model.encoder.input_channels == channels
     case.check(model, case.content["latent_avg"])

@@ -94,10 +94,11 @@ def test_gradients_of_the_weights() -> None:
 
 
 @pytest.mark.parametrize("fewest", [1, 3, 5, 7, 8, 11, 64])
-@pytest.mark.parametrize("clamp", [None, 0.8])
+@pytest.mark.parametrize(("clamp", "kept"), [(None, 0), (0.8, 0), (None, WIDE), (0.8, WIDE)])
 def test_bands_equal_the_whole(
-    fewest: int, clamp: float | None, monkeypatch: pytest.MonkeyPatch
+    fewest: int, clamp: float | None, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stylegan2, "KEPT_BYTES", kept)
     generator = tiny(clamp=clamp)
     codes = codes_for(generator, 2).requires_grad_()
     pattern = torch.randn(2, 3, 32, 32, dtype=torch.float64)

@@ -91,12 +91,13 @@ def layer(
     return y, y.repeat_interleave(2, dim=2) * 3
 
 
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 9])
-def test_bands_give_the_values_and_the_gradients_of_the_whole(step: int) -> None:
+def test_bands_give_the_values_and_the_gradients_of_the_whole(step: int, keep: bool) -> None:
     tensors = [normal(1, 2, 7, 4), normal(3, 2, 3, 3, seed=1), normal(3, seed=2)]
     tensors = [tensor.requires_grad_() for tensor in tensors]
     whole = layer(rows.Band(0, 7, 0, 7), *tensors, None)
-    banded = rows.banded(layer, plan_of(7, step), *tensors, None)
+    banded = rows.banded(layer, plan_of(7, step), *tensors, None, keep=keep)
     patterns = [normal(*part.shape, seed=3) for part in whole]
     for expected, found in zip(whole, banded):
         np.testing.assert_allclose(found.detach(), expected.detach(), atol=1e-12)
@@ -114,6 +115,26 @@ def test_gradients_of_some_arguments_and_of_one_result() -> None:
         (expected,) = torch.autograd.grad(whole.square().sum(), weight)
         (found,) = torch.autograd.grad(banded.square().sum(), weight)
         np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
+def test_what_is_kept_is_not_computed_again_and_serves_once() -> None:
+    x = normal(1, 2, 7, 4).requires_grad_()
+    bands: list[int] = []
+
+    def counted(band: rows.Band, slab: Tensor) -> tuple[Tensor, ...]:
+        bands.append(band.first)
+        return layer(band, slab, weight, bias, None)
+
+    weight, bias = normal(3, 2, 3, 3, seed=1), normal(3, seed=2)
+    for keep, again in ((True, 0), (False, 3)):
+        bands.clear()
+        loss = rows.banded(counted, plan_of(7, 3), x, keep=keep)[0].square().sum()
+        assert len(bands) == 3
+        (first,) = torch.autograd.grad(loss, x, retain_graph=True)
+        assert len(bands) == 3 + again
+        (second,) = torch.autograd.grad(loss, x)  # what was kept is gone: computed anew
+        assert len(bands) == 6 + again
+        assert torch.equal(first, second)
 
 
 def test_without_gradients_nothing_is_kept() -> None:

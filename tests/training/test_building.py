@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from toy import tiny
 
-from wplus import checkpoints, data, networks, tasks, weights
+from wplus import checkpoints, data, losses, networks, tasks, weights
 from wplus.encoders import CompactEncoder, PyramidEncoder
 from wplus.errors import ConfigError, FormatError
 from wplus.generators import Generator
@@ -240,6 +241,41 @@ def test_held_out_pictures_are_not_trained_on(tmp_path: Path) -> None:
     assert len(held & {again.name(i) for i in range(3)}) >= 2
     with pytest.raises(ConfigError, match="hold_out 11: there are only 11 pictures"):
         opened(config(data={"data": [path], "hold_out": 11}))
+
+
+def test_names_that_are_no_text_are_held_out_too(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "a", 4)
+    (folder / "1.png").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+    _, validation = opened(config(data={"data": [str(folder)], "hold_out": 3}))
+    names = [validation.name(i) for i in range(3)]
+    assert len(set(names)) == 3
+
+
+def test_photographs_without_codes_are_judged_by_their_looks(
+    generator_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where training looks at codes alone; what has codes is judged by them."""
+    monkeypatch.setattr(building.losses, "load_lpips", losses.LPIPS)
+    weights = {"l2": 0, "lpips": 0, "identity": 0, "code": 1}
+    rendered = data.render_cache(
+        tiny.model("mobilestylegan", None).generator, tmp_path / "shards", 2, seed=0, size=64
+    )
+    seen = str(photos(tmp_path / "a", 3))
+    for validation, of_codes, expected in (
+        (seen, weights, {"l2": 1.0, "lpips": 0.8}),
+        (seen, {**weights, "regularization": 1}, {"l2": 1.0, "lpips": 0.8}),
+        (str(rendered), weights, None),
+        (seen, {**weights, "l2": 1}, None),
+        (None, weights, None),
+    ):
+        made = config(
+            network={"generator": generator_file},
+            data={"synthetic": 1.0, "validation": validation},
+            losses=of_codes,
+        )
+        judge = building.build(made).judge
+        found = None if judge is None else {k: v for k, v in judge.weights.items() if v}
+        assert found == expected
 
 
 def test_bad_files_are_named_before_training(

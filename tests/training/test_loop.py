@@ -1,11 +1,8 @@
-"""Whole runs of tiny networks: what they leave, how they stop, and how they go on."""
+"""Whole runs of tiny networks: what they leave, what they survive, what they say."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 import toy
+from outcomes import lines
 from PIL import Image
-from safetensors.torch import load_file
-from torch import Tensor
 from toy import tiny
 
 import wplus
@@ -29,40 +25,6 @@ from wplus.psp import PSP
 from wplus.training import loop, state
 from wplus.training.log import Progress
 from wplus.training.loop import train
-
-
-def lines(run: Path) -> list[dict[str, Any]]:
-    """The log, without what depends on the clock."""
-    found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    for entry in found:
-        entry.pop("images_per_second", None)
-    return found
-
-
-def tensors(run: Path) -> dict[str, Tensor]:
-    return load_file(state.states(run)[-1])
-
-
-def assert_equal_runs(a: Path, b: Path) -> None:
-    """Bit for bit: states, models, logs."""
-    assert lines(a) == lines(b)
-    for name in ("best.safetensors", "model.safetensors"):
-        assert (a / name).read_bytes() == (b / name).read_bytes(), name
-    first, second = tensors(a), tensors(b)
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
-    saved = [state.read(state.states(run)[-1]).state for run in (a, b)]
-    assert saved[0] == saved[1]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing happened to."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    result = toy.run(folder)
-    assert (result.step, result.signal) == (12, None)
-    return folder
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -137,162 +99,6 @@ def test_the_same_call_again_changes_nothing(whole: Path) -> None:
     assert result.step == 12
     assert lines(whole) == log
     assert {path: path.read_bytes() for path in whole.rglob("*.safetensors")} == before
-
-
-class Died(Exception):
-    """The process is gone."""
-
-
-def die_at(step: int) -> Any:
-    def progress(at: Progress) -> None:
-        if at.step == step:
-            raise Died
-
-    return progress
-
-
-@pytest.mark.parametrize("step", [1, 5, 6, 8, 11])
-def test_a_run_that_died_ends_as_one_that_did_not(whole: Path, tmp_path: Path, step: int) -> None:
-    """In the same process; `test_killing` does it with signals."""
-    settings = toy.config()
-    with pytest.raises(Died):
-        train(settings, tmp_path, materials=toy.materials(settings), progress=die_at(step))
-    toy.run(tmp_path)
-    assert_equal_runs(tmp_path, whole)
-
-
-@pytest.mark.parametrize(
-    ("number", "step"), [(signal.SIGINT, 7), (signal.SIGTERM, 5), (signal.SIGTERM, 6)]
-)
-def test_a_signal_ends_the_run_after_the_step_and_loses_none(
-    whole: Path, tmp_path: Path, number: signal.Signals, step: int
-) -> None:
-    """At step 5 a state is due, at step 6 a validation, which can wait."""
-
-    def send(at: Progress) -> None:
-        if at.step == step:
-            os.kill(os.getpid(), number)
-
-    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    settings = toy.config()
-    result = train(settings, tmp_path, materials=toy.materials(settings), progress=send)
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert (result.step, result.signal) == (step, number)
-    assert number.name in result.reason
-    saved = state.latest(tmp_path)
-    assert saved is not None
-    assert (saved.state.step, saved.state.owed) == (step, step == 6)
-    assert len([e for e in lines(tmp_path) if e["event"] == "validation"]) == int(step > 6)
-    assert (tmp_path / "previews" / "00000006.jpg").exists() == (step > 6)
-    toy.run(tmp_path)
-    assert_equal_runs(tmp_path, whole)
-
-
-def test_a_signal_in_the_last_step(whole: Path, tmp_path: Path) -> None:
-    def send(at: Progress) -> None:
-        if at.step == at.steps:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    settings = toy.config()
-    result = train(settings, tmp_path, materials=toy.materials(settings), progress=send)
-    assert "SIGTERM" in result.reason  # its validation is still to be made
-    assert toy.run(tmp_path).reason == "all steps are made"
-    assert_equal_runs(tmp_path, whole)
-
-
-def test_a_signal_ends_a_long_validation(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = toy.config()
-    materials = toy.materials(settings)
-    item, seen = toy.Numbers.item, []
-
-    def send(self: toy.Numbers, index: int, rng: Any) -> Any:
-        seen.append(self.first + index)
-        if seen.count(101) == 2 + 1:  # after the preview and the rehearsal
-            os.kill(os.getpid(), signal.SIGTERM)
-            seen.append(101)
-        return item(self, index, rng)
-
-    monkeypatch.setattr(toy.Numbers, "item", send)
-    result = train(settings, tmp_path, materials=materials)
-    monkeypatch.undo()
-    assert result.step == 6
-    assert not [e for e in lines(tmp_path) if e["event"] == "validation"]
-    toy.run(tmp_path)
-    assert_equal_runs(tmp_path, whole)
-
-
-def test_a_time_limit_ends_the_run(tmp_path: Path) -> None:
-    result = toy.run(tmp_path, steps=100_000, time_limit=0.03)
-    assert 0 < result.step < 100_000
-    assert result.signal is None
-    assert "time" in result.reason
-    assert state.latest(tmp_path).state.step == result.step  # type: ignore[union-attr]
-
-
-def test_what_a_dying_process_left_half_written_is_removed(whole: Path) -> None:
-    names = ("states/.00000009.0123456789ab.safetensors", ".model.ba9876543210.safetensors",
-             "states/.tmpGX098q")  # fmt: skip
-    for name in names:
-        (whole / name).write_bytes(b"half")
-    toy.run(whole)
-    assert [path.name for path in whole.rglob(".*")] == [".lock"]
-
-
-def test_steps_can_be_added(whole: Path, tmp_path: Path) -> None:
-    toy.run(tmp_path, steps=7)
-    toy.run(tmp_path)
-    ours, theirs = tensors(tmp_path), tensors(whole)
-    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
-
-
-@pytest.mark.parametrize("change", [{"accumulate": 2}, {"workers": 2}, {"validate_every": 4}])
-def test_what_may_change_does_not_change_what_is_learned(
-    whole: Path, tmp_path: Path, change: dict[str, Any]
-) -> None:
-    """Parts of a batch normalize alone, so these are tried without batch norms."""
-    runs = [tmp_path / "a", tmp_path / "b"]
-    for run, settings in zip(runs, ({}, change)):
-        made = toy.config(**settings)
-        things = toy.materials(made, {"l2": 1.0}, toy.model(encoder="compact"))
-        train(toy.config(**settings, noise="fixed"), run, materials=things)
-    first, second = map(tensors, runs)
-    exact = "accumulate" not in change
-    for name, value in first.items():
-        if exact:
-            assert torch.equal(value, second[name]), name
-        else:
-            torch.testing.assert_close(value, second[name], rtol=1e-3, atol=1e-5)
-
-
-def test_other_data_are_refused(whole: Path, tmp_path: Path) -> None:
-    settings = toy.config(batch=8)
-    with pytest.raises(ConfigError, match="its data is not what the run was started with"):
-        train(settings, whole, materials=toy.materials(settings))
-    other = toy.materials(toy.config(), network=toy.model("mobilestylegan"))
-    with pytest.raises(ConfigError, match="is not what the run was started with"):
-        train(toy.config(), whole, materials=other)
-
-
-def test_another_optimizer_is_refused(whole: Path) -> None:
-    settings = toy.config(optimizer="adamw", steps=20)
-    with pytest.raises(ConfigError, match="another optimizer"):
-        train(settings, whole, materials=toy.materials(settings))
-
-
-def test_adamw_and_no_average_go_on_too(tmp_path: Path) -> None:
-    settings = {"optimizer": "adamw", "ema": 0.0, "schedule": "cosine", "warm_up": 3, "clip": 0.5}
-    toy.run(tmp_path / "a", **settings)
-    made = toy.config(**settings)
-    with pytest.raises(Died):
-        train(made, tmp_path / "b", materials=toy.materials(made), progress=die_at(8))
-    toy.run(tmp_path / "b", **settings)
-    assert_equal_runs(tmp_path / "a", tmp_path / "b")
-    model = wplus.load(tmp_path / "a" / "model.safetensors")
-    assert model.encoder is not None
-    saved = tensors(tmp_path / "a")
-    assert torch.equal(model.encoder.state_dict()["hidden.weight"], saved["encoder.hidden.weight"])
 
 
 def test_bad_steps_are_skipped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,6 +219,27 @@ def test_validation_on_samples_knows_their_codes(tmp_path: Path) -> None:
     rows = Synthesizer(model.generator, "cpu")(collate([samples.item(i, None) for i in range(5)]))
     codes = model.encode(torch.nn.functional.avg_pool2d(rows["source"], 4))
     assert last["code"] == pytest.approx((codes - rows["codes"]).square().mean().item(), rel=1e-4)
+
+
+def test_validation_has_losses_of_its_own_where_it_needs_them(tmp_path: Path) -> None:
+    """A run on codes alone, validated on pictures that have none."""
+    settings = toy.config(steps=4, validate_every=2, save_every=4)
+    network = toy.model()
+    codes = Synthetic(network.num_styles, network.generator.style_dim)
+    things = toy.Materials(
+        network,
+        Objective({"code": 1.0}),
+        Mixture([(codes, 1.0)], 4),
+        toy.Numbers(3),
+        judge=Objective({"l2": 1.0}),
+    )
+    train(settings, tmp_path, materials=things)
+    found = lines(tmp_path)
+    validation = [line for line in found if line["event"] == "validation"]
+    assert validation
+    assert all(line["l2"] == line["loss"] > 0 and "code" not in line for line in validation)
+    assert all("l2" not in line for line in found if line["event"] == "train")
+    assert (tmp_path / "best.safetensors").exists()
 
 
 def test_sketches_train_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,8 @@ def _notes(data: DataSet, result: Result) -> list[str]:
     notes = []
     if data.cut:
         notes.append(
-            f"{data.name}: {data.cut} not square, so cut to the middle square; are they aligned?"
+            f"{data.name}: {data.cut} not square, so cut to the middle square, as wplus invert"
+            " --no-align cuts them (training stretches them, as published); are they aligned?"
         )
     if 0 < result.fid_images < 2:
         notes.append(f"{data.name}: no FID, which needs at least 2 pictures")

@@ -44,8 +44,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     Returns:
         The configuration (`encoder`, `generator`: kind and options each; `task`, `source`,
-        `start_from_mean`) and the tensors under `encoder.`, `generator.` and `mean_codes`, which
-        is left out where the file has no mean code.
+        `start_from_mean`, for label maps `label_resampling`) and the tensors under `encoder.`,
+        `generator.` and `mean_codes`, which is left out where the file has no mean code.
 
     Raises:
         FormatError: the file is unsafe or damaged, or a tensor is missing or unexpected.
@@ -93,6 +93,8 @@ def translate(content: object, what: str) -> tuple[dict[str, Any], dict[str, Ten
         "source": source,
         "start_from_mean": bool(options.get("start_from_latent_avg", True)),
     }
+    if source == "labels":
+        config["label_resampling"] = "bilinear"  # of the published transforms, by default
     return config, tensors
 
 

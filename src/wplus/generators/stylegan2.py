@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from wplus.nn.modulated import EPSILON, demodulation, per_channel, wide
 SLOPE = 0.2
 GAIN = math.sqrt(2.0)  # keeps the variance through the leaky ReLU
 WHOLE_BYTES = 12 * 2**20  # layers below this size are computed whole: they stay in the cache
+KEPT_BYTES = 40 * 2**20  # above it, what gradients need is computed anew instead of being kept
 
 
 class Mapping(nn.Module):
@@ -41,6 +43,14 @@ class Mapping(nn.Module):
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE) * GAIN
         return x
+
+
+class _ForRows(NamedTuple):
+    weight: Tensor  # (out, in, 3, 3)
+    bias: Tensor | None  # (out,), where the scales are folded into the weight; else:
+    style: Tensor | None = None  # (1, in, 1, 1), scale of the input
+    gain: Tensor | None = None  # (1, out, 1, 1), scale of the output
+    shift: Tensor | None = None  # (1, out, 1, 1), the bias
 
 
 class StyledConv(nn.Module):
@@ -77,15 +87,19 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """(N, in, H, W), (N, style_dim) -> (N, out, R, R) with R = `resolution`."""
-        style = self.affine(w) * self.scale
-        gain = demodulation(self.weight, style) * GAIN
+        style, gain = self.scales(w)
         x = x * per_channel(style, x)
         if self.upsample:
             x = blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2))
         else:
             x = F.conv2d(x, self.weight, padding=1)
-        x = x * per_channel(gain, x) + (self.bias * GAIN)[None, :, None, None].to(x.dtype)
+        x = torch.addcmul(per_channel((self.bias * GAIN)[None], x), x, per_channel(gain, x))
         return self.activate(x, self.scaled(noise))
+
+    def scales(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the input's channels (N, in) and of the output's (N, out), √2 included."""
+        style: Tensor = self.affine(w) * self.scale
+        return style, demodulation(self.weight, style) * GAIN
 
     def scaled(self, noise: Tensor | None) -> Tensor | None:
         """The noise map at its strength, √2 included."""
@@ -112,6 +126,18 @@ class StyledConv(nn.Module):
         energy = weight.square().sum(dim=(1, 2, 3), keepdim=True)
         weight = weight * (torch.rsqrt(energy + EPSILON) * GAIN)
         return weight.to(self.weight.dtype), self.bias * GAIN
+
+    def for_rows(self, w: Tensor, fold: bool) -> _ForRows:
+        """What a band of rows of one sample needs, with the scales `fold`ed into the weight or not.
+
+        Without gradients folding is cheapest; with them it is not, since the gradient of a folded
+        weight costs a convolution more.
+        """
+        if fold:
+            return _ForRows(*self.folded(w))
+        style, gain = (per_channel(scale, self.weight) for scale in self.scales(w))
+        shift = per_channel((self.bias * GAIN)[None], self.weight)
+        return _ForRows(self.weight, None, style, gain, shift)
 
 
 class ToRGB(nn.Module):
@@ -189,49 +215,55 @@ class Block(nn.Module):
         With `last`, the activations are not kept, and the first result is `x` as it came.
         """
         size, height = self.resolution, x.shape[2]
+        # Without gradients the scales go into the weights. With them they go to the activations:
+        # the gradient of a folded weight would be a convolution more.
+        fold = not (torch.is_grad_enabled() and (x.requires_grad or codes.requires_grad))
+        up, conv = self.up.for_rows(codes[:, 0], fold), self.conv.for_rows(codes[:, 1], fold)
+        up_weight = up.weight.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        weight = conv.weight.contiguous(memory_format=torch.channels_last)
+        fir = blur_weight(self.out_channels, weight).contiguous()
 
         def run(
             band: rows.Band,
             slab: Tensor,
-            up_weight: Tensor,
-            up_bias: Tensor,
+            up_style: Tensor | None,
+            up_gain: Tensor | None,
             up_noise: Tensor | None,
-            weight: Tensor,
-            bias: Tensor,
+            style: Tensor | None,
+            gain: Tensor | None,
             noise: Tensor | None,
             rgb_weight: Tensor,
-            rgb_bias: Tensor,
         ) -> tuple[Tensor, ...]:
             above, below = int(band.first == 0), int(band.end == size)
             low, high = band.first - 1 + above, band.end + 1 - below
-            slab = rows.up_convolution_rows(slab, up_weight, fir, up_bias, low, high, height)
+            slab = _scaled(slab, up_style)
+            slab = rows.up_convolution_rows(slab, up_weight, fir, up.bias, low, high, height)
+            slab = _scaled(slab, up_gain, up.shift)
             slab = self.up.activate(slab, rows.cut(up_noise, low, high))
-            slab = rows.convolution_rows(slab, weight, bias, above, below)
+            slab = _scaled(slab, style)
+            slab = rows.convolution_rows(slab, weight, conv.bias, above, below)
+            slab = _scaled(slab, gain, conv.shift)
             slab = self.conv.activate(slab, rows.cut(noise, band.first, band.end))
-            image = self.to_rgb.finish(F.conv2d(slab, rgb_weight), rgb_bias)
+            image = self.to_rgb.finish(F.conv2d(slab, rgb_weight), self.to_rgb.bias)
             return (image,) if last else (image, slab)
 
+        bytes_per_row = self.out_channels * size * x.element_size()
         plan = []
-        for first, end in rows.cuts(size, self.out_channels * size * x.element_size()):
+        for first, end in rows.cuts(size, bytes_per_row):
             source = rows.up_source_rows(max(0, first - 1), min(size, end + 1), height)
             plan.append(rows.Band(first, end, *source))
-        up_weight, up_bias = self.up.folded(codes[:, 0])
-        up_weight = up_weight.transpose(0, 1).contiguous(memory_format=torch.channels_last)
-        weight, bias = self.conv.folded(codes[:, 1])
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        fir = blur_weight(self.out_channels, weight).contiguous()
         image, *kept = rows.banded(
             run,
             plan,
             x,
-            up_weight,
-            up_bias,
+            up.style,
+            up.gain,
             self.up.scaled(noises[0]),
-            weight,
-            bias,
+            conv.style,
+            conv.gain,
             self.conv.scaled(noises[1]),
             self.to_rgb.folded(codes[:, 2]),
-            self.to_rgb.bias,
+            keep=bytes_per_row * size <= KEPT_BYTES,
         )
         return (kept[0] if kept else x), upsample2x(rgb) + image
 
@@ -312,3 +344,9 @@ class StyleGAN2(Generator):
             else:
                 x, rgb = block(x, rgb, styles, noises)
         return rgb
+
+
+def _scaled(x: Tensor, scale: Tensor | None, shift: Tensor | None = None) -> Tensor:
+    if scale is None:
+        return x
+    return x * scale if shift is None else torch.addcmul(shift, x, scale)

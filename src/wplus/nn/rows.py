@@ -3,13 +3,13 @@
 A 1024² layer of 32 channels is 134 MB in float32. Fresh allocations of that size come from the
 operating system page by page, and touching the pages costs more than the convolution; then every
 pass streams through main memory. A band of rows that fits into the cache has neither cost. Bands
-overlap by the reach of the filters, which costs a few rows each; with gradients, a band is computed
-once more on the way back instead of being kept.
+overlap by the reach of the filters, which costs a few rows each; with gradients, what is inside a
+band is either kept, or computed once more on the way back, which takes a third more time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,9 @@ def cuts(rows: int, bytes_per_row: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + height, rows)
 
 
-def banded(run: Run, plan: list[Band], x: Tensor, *parameters: Tensor | None) -> tuple[Tensor, ...]:
+def banded(
+    run: Run, plan: list[Band], x: Tensor, *parameters: Tensor | None, keep: bool = False
+) -> tuple[Tensor, ...]:
     """Run a stack of layers band by band and put the results together, channels last.
 
     Args:
@@ -52,29 +54,38 @@ def banded(run: Run, plan: list[Band], x: Tensor, *parameters: Tensor | None) ->
         plan: the bands, which cover the result.
         x: (1, C, H, W), whole.
         *parameters: further tensors for `run`.
+        keep: where gradients are wanted, keep everything that they need.
 
     Returns:
         The whole results.
     """
-    results: tuple[Tensor, ...] = _Banded.apply(run, plan, x, *parameters)  # type: ignore[no-untyped-call]
+    keep = keep and torch.is_grad_enabled()
+    results: tuple[Tensor, ...] = _Banded.apply(run, plan, keep, x, *parameters)  # type: ignore[no-untyped-call]
     return results
 
 
 class _Banded(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, run: Run, plan: list[Band], x: Tensor, *parameters: Tensor | None
+        ctx: Any, run: Run, plan: list[Band], keep: bool, x: Tensor, *parameters: Tensor | None
     ) -> tuple[Tensor, ...]:
         ctx.run, ctx.plan = run, plan
         device = x.device.type
         ctx.autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
         ctx.save_for_backward(x, *parameters)
+        ctx.kept = []
         wholes: list[Tensor] = []
         for band in plan:
-            parts = run(band, x[:, :, band.low : band.high], *parameters)
+            if keep and any(ctx.needs_input_grad):
+                inputs = _inputs(band, x, parameters, ctx.needs_input_grad[3:])
+                with torch.enable_grad():
+                    parts = run(band, *inputs)
+                ctx.kept.append((inputs, parts))
+            else:
+                parts = run(band, x[:, :, band.low : band.high], *parameters)
             wholes = wholes or [_whole(part, band, plan[-1].end) for part in parts]
             for whole, part in zip(wholes, parts):
-                _rows(whole, band, plan[-1].end).copy_(part)
+                _rows(whole, band, plan[-1].end).copy_(part.detach())
         return tuple(wholes)
 
     @staticmethod
@@ -82,19 +93,20 @@ class _Banded(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *parameters = ctx.saved_tensors
         enabled, dtype = ctx.autocast
-        wanted = list(ctx.needs_input_grad[2:])
+        wanted = list(ctx.needs_input_grad[3:])
         sums = [
             torch.zeros_like(tensor) if want else None
             for tensor, want in zip((x, *parameters), wanted)
         ]
-        for band in ctx.plan:
-            slab = x[:, :, band.low : band.high].detach().requires_grad_(wanted[0])
-            inputs = [slab]
-            for tensor, want in zip(parameters, wanted[1:]):
-                inputs.append(tensor.detach().requires_grad_(want) if want else tensor)
-            # The way back is usually taken outside of the autocast that the way there was in.
-            with torch.enable_grad(), torch.autocast(x.device.type, dtype, enabled=enabled):
-                parts = ctx.run(band, *inputs)
+        kept, ctx.kept = ctx.kept, []  # of use once; a second way back computes anew
+        for number, band in enumerate(ctx.plan):
+            if kept:
+                (inputs, parts), kept[number] = kept[number], None
+            else:
+                inputs = _inputs(band, x, parameters, wanted)
+                # The way back is usually taken outside of the autocast that the way there was in.
+                with torch.enable_grad(), torch.autocast(x.device.type, dtype, enabled=enabled):
+                    parts = ctx.run(band, *inputs)
             found = iter(
                 torch.autograd.grad(
                     parts,
@@ -106,7 +118,17 @@ class _Banded(torch.autograd.Function):
                 if total is not None:
                     here = total[:, :, band.low : band.high] if i == 0 else total
                     here += next(found)
-        return (None, None, *sums)
+        return (None, None, None, *sums)
+
+
+def _inputs(
+    band: Band, x: Tensor, parameters: Sequence[Tensor | None], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """What `run` is given, cut off from the graph that it is in."""
+    inputs: list[Tensor | None] = [x[:, :, band.low : band.high].detach().requires_grad_(wanted[0])]
+    for tensor, want in zip(parameters, wanted[1:]):
+        inputs.append(tensor.detach().requires_grad_() if want and tensor is not None else tensor)
+    return inputs
 
 
 def _whole(part: Tensor, band: Band, height: int) -> Tensor:
@@ -134,13 +156,15 @@ def pad_rows(x: Tensor, above: int, below: int) -> Tensor:
     return F.pad(x, (0, 0, above, below)) if above or below else x
 
 
-def convolution_rows(slab: Tensor, weight: Tensor, bias: Tensor, above: int, below: int) -> Tensor:
+def convolution_rows(
+    slab: Tensor, weight: Tensor, bias: Tensor | None, above: int, below: int
+) -> Tensor:
     """3×3 convolution of a slab that already holds its neighbor rows.
 
     Args:
         slab: (1, in, rows + 2 − above − below, W).
         weight: (out, in, 3, 3).
-        bias: (out,).
+        bias: (out,), if any.
         above: 1 where the slab starts at the upper edge of the picture, else 0.
         below: 1 where it ends at the lower edge, else 0.
 
@@ -165,7 +189,13 @@ def _missing(first: int, end: int, height: int) -> tuple[int, int]:
 
 
 def up_convolution_rows(
-    slab: Tensor, weight: Tensor, blur: Tensor, bias: Tensor, first: int, end: int, height: int
+    slab: Tensor,
+    weight: Tensor,
+    blur: Tensor,
+    bias: Tensor | None,
+    first: int,
+    end: int,
+    height: int,
 ) -> Tensor:
     """Rows [first, end) of a doubling convolution followed by the blur.
 
@@ -173,7 +203,7 @@ def up_convolution_rows(
         slab: (1, in, high − low, W), the rows that `up_source_rows` names.
         weight: (in, out, 3, 3), for `conv_transpose2d` with stride 2.
         blur: (out, 1, 4, 4) depthwise.
-        bias: (out,), added after the blur.
+        bias: (out,), added after the blur, if any.
         first: first row of the result.
         end: row after the last, at most 2·height.
         height: of the whole input.

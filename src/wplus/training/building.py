@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from wplus import losses, models, networks
 from wplus.config import ModelConfig, Part
 from wplus.data import Dataset, Mixture
 from wplus.encoders import Encoder
-from wplus.errors import ConfigError
+from wplus.errors import ConfigError, ImageError
 from wplus.formats.strict import load_strict
 from wplus.generators import Generator
 from wplus.losses.objective import Objective
@@ -28,6 +29,8 @@ from wplus.training.opening import open_data
 logger = logging.getLogger(__name__)
 
 VARIANCE_SAMPLES = 4096
+OF_PHOTOGRAPHS = {"l2": 1.0, "lpips": 0.8}
+"""Weights in validation on photographs where training looks at codes alone, which they lack."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,14 @@ class Materials:
         objective: the losses.
         training: examples of every step.
         validation: pictures that are not trained on, if any.
+        judge: the losses of validation, where they are others than those of training.
     """
 
     model: PSP
     objective: Objective
     training: Mixture
     validation: Dataset | None = None
+    judge: Objective | None = None
 
     def fingerprints(self) -> dict[str, str]:
         """Of what a run cannot go on without: equal for equal data and generator."""
@@ -69,7 +74,22 @@ def build(config: TrainConfig, trained: ModelConfig | None = None) -> Materials:
     task = find(config.task)
     model = build_model(config, task, trained)
     mixture, validation = open_data(config, task, model.generator)
-    return Materials(model, build_objective(config, model.generator), mixture, validation)
+    objective = build_objective(config, model.generator)
+    judge = None
+    if validation is not None and not objective.needs_image and not _knows_codes(validation):
+        logger.info(
+            "no codes are known of the validation pictures: they are judged by l2 and lpips"
+        )
+        judge = Objective(OF_PHOTOGRAPHS, lpips=losses.load_lpips(config.losses.lpips_net))
+    return Materials(model, objective, mixture, validation, judge)
+
+
+def _knows_codes(dataset: Dataset) -> bool:
+    """Whether its examples have codes, or recipes that become codes; all are of one kind."""
+    for index in range(len(dataset)):
+        with suppress(ImageError):  # a bad file is named elsewhere
+            return bool({"codes", "z"} & dataset.item(index, None).keys())
+    return False
 
 
 def build_model(config: TrainConfig, task: Task, trained: ModelConfig | None = None) -> PSP:
@@ -168,6 +188,10 @@ def start_trunk(encoder: Encoder, where: str) -> str:
     face = face_network(None if where == "auto" else where)
     state = face.get_submodule("trunk").state_dict()
     trunk = encoder.get_submodule("trunk")
+    if encoder.looks > 1 and compact:  # of what is shown to it, a face network knows nothing
+        stem = state["stem.0.conv.weight"]
+        blank = stem.new_zeros(len(stem), 3, *stem.shape[2:])
+        state = {**state, "stem.0.conv.weight": torch.cat([stem, blank], 1)}
     if encoder.input_channels != 3:
         first = "stem.0." if compact else "stem."
         own = {name: value for name, value in trunk.state_dict().items() if name.startswith(first)}

@@ -119,6 +119,7 @@ def _train(
     # The networks. The generator is not trained: only gradients of its codes are asked for.
     model = materials.model.to(device)
     objective = materials.objective.to(device)
+    judged_by = objective if materials.judge is None else materials.judge.to(device)
     assert isinstance(model.encoder, Encoder)
     encoder = model.encoder.train().requires_grad_(True)
     model.generator.eval().requires_grad_(False)
@@ -137,6 +138,8 @@ def _train(
         mean,
         encoder.input_size,
         lower,
+        again=make_decoder(generator, "fixed"),
+        looks=encoder.looks,
     )
     step = Step(
         encoder,
@@ -151,7 +154,7 @@ def _train(
     # The data. Recipes of synthetic examples are rendered where the generator is.
     prepare = Synthesizer(generator, device)
     judge = Judge(
-        replace(forward, decoder=decoder("fixed")),
+        replace(forward, decoder=decoder("fixed"), objective=judged_by),
         average.encoder,
         prepare,
         together,

@@ -107,8 +107,13 @@ def hold_out(dataset: Dataset, count: int) -> tuple[Dataset, Dataset]:
     if dataset.endless or len(dataset) <= count:
         raise ConfigError(f"hold_out {count}: there are only {len(dataset)} pictures")
     names = [dataset.name(index) for index in range(len(dataset))]
-    order = sorted(range(len(names)), key=lambda i: (zlib.crc32(names[i].encode()), names[i]))
+    order = sorted(range(len(names)), key=lambda i: (_checksum(names[i]), names[i]))
     return Subset(dataset, sorted(order[count:])), Subset(dataset, sorted(order[:count]))
+
+
+def _checksum(name: str) -> int:
+    """Of a file's name, also where the system has bytes in it that are no text."""
+    return zlib.crc32(name.encode("utf-8", "surrogateescape"))
 
 
 class Subset(Dataset):

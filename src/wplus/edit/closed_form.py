@@ -1,0 +1,160 @@
+"""Directions without any labels: of the generator's weights (SeFa) and of W's spread (GANSpace)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from wplus.edit.directions import Direction
+from wplus.errors import ConfigError
+from wplus.generators import Generator
+from wplus.generators.mobile import MobileStyleGAN
+from wplus.generators.stylegan2 import StyleGAN2
+from wplus.nn.equalized import EqualizedLinear
+
+SAMPLES = 8192  # of w, for its spread
+
+
+def style_weights(generator: Generator) -> list[list[Tensor]]:
+    """For each style, the matrices that turn it into scales of channels, as they act on w.
+
+    StyleGAN2's styles between resolutions drive two layers (the image at one resolution and the
+    doubling to the next), all others one.
+
+    Returns:
+        L lists of (channels, style_dim) float32.
+
+    Raises:
+        ConfigError: a generator whose layers are not known here.
+    """
+    found: list[list[Tensor]] = [[] for _ in range(generator.num_styles)]
+    if isinstance(generator, MobileStyleGAN):
+        layers: list[tuple[int, nn.Module]] = [(0, generator.stem.affine)]
+        for i, block in enumerate(generator.blocks):
+            affines = (block.up_affine, block.conv1.affine, block.conv2.affine)  # type: ignore[union-attr]
+            layers += [(3 * i + 1 + k, affine) for k, affine in enumerate(affines)]  # type: ignore[misc]
+        layers.append((generator.num_styles - 1, generator.to_image.affine))
+    elif isinstance(generator, StyleGAN2):
+        layers = [(0, generator.stem.affine), (1, generator.stem_rgb.affine)]
+        for i, block in enumerate(generator.blocks):
+            affines = (block.up.affine, block.conv.affine, block.to_rgb.affine)  # type: ignore[union-attr]
+            layers += [(2 * i + 1 + k, affine) for k, affine in enumerate(affines)]  # type: ignore[misc]
+    else:
+        raise ConfigError(f"the style layers of a {type(generator).__name__} are not known")
+    for style, layer in layers:
+        scale = layer.scale if isinstance(layer, EqualizedLinear) else 1.0
+        found[style].append(layer.weight.detach().float() * scale)  # type: ignore[operator]
+    return found
+
+
+def spread_of_w(generator: Generator, seed: int = 0) -> Tensor:
+    """(SAMPLES, style_dim) offsets of w from w̄, the same for the same seed."""
+    rng = torch.Generator().manual_seed(seed)
+    z = torch.randn(SAMPLES, generator.style_dim, generator=rng)
+    with torch.no_grad():
+        w = generator.map(z.to(generator.mean_w)).float()
+    return (w - generator.mean_w.float()).cpu()
+
+
+def sefa(generator: Generator, layers: Iterable[int], count: int = 10) -> list[Direction]:
+    """Closed-form factorization (Shen & Zhou 2021, section 3.2): eigenvectors of AᵀA.
+
+    A stacks the style matrices of the layers, each row at length 1, as the authors' program has it:
+    a row's length says how strong a channel's scale is, which the next convolution can undo.
+
+    Args:
+        generator: G.
+        layers: the styles that are looked at, and that move.
+        count: how many directions, the strongest first.
+
+    Returns:
+        Directions `sefa1`, `sefa2`, …; amount 1 is one standard deviation of w along each, but at
+        most a tenth of how far w lies from w̄. The first often is one that w hardly uses, and a
+        larger step along it leaves the faces.
+
+    Raises:
+        ConfigError: no layers, more directions than there are, or an unknown generator.
+    """
+    chosen = sorted(set(layers))
+    weights = style_weights(generator)
+    _check(chosen, count, generator)
+    rows = torch.cat([matrix for layer in chosen for matrix in weights[layer]]).double().cpu()
+    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    values, vectors = torch.linalg.eigh(rows.T @ rows)
+    share = values.clamp_min(0) / values.sum()
+    offsets = spread_of_w(generator).double()
+    longest = float(offsets.square().sum(1).mean().sqrt()) / 10
+    directions = []
+    for k in range(count):
+        vector = _signed(vectors[:, -1 - k])
+        length = min(longest, max(float((offsets @ vector).std()), 1e-3 * longest))
+        unit = f"{length:.2f} in W"
+        found = f"SeFa of styles {_ranges(chosen)}, {float(share[-1 - k]):.1%} of AᵀA"
+        directions.append(
+            _at(f"sefa{k + 1}", (vector * length).float(), chosen, generator, unit, found)
+        )
+    return directions
+
+
+def pca(generator: Generator, layers: Iterable[int], count: int = 10) -> list[Direction]:
+    """Principal components of W (Härkönen et al. 2020, "GANSpace", section 2.1).
+
+    Args:
+        generator: G.
+        layers: the styles that move; W is the same for all of them.
+        count: how many, the widest first.
+
+    Returns:
+        Directions `pca1`, `pca2`, …; amount 1 is one standard deviation of w along each.
+
+    Raises:
+        ConfigError: no layers, or more directions than there are.
+    """
+    chosen = sorted(set(layers))
+    _check(chosen, count, generator)
+    offsets = spread_of_w(generator).double()
+    offsets = offsets - offsets.mean(0)
+    values, vectors = torch.linalg.eigh(offsets.T @ offsets / len(offsets))
+    share = values.clamp_min(0) / values.sum()
+    directions = []
+    for k in range(count):
+        vector = _signed(vectors[:, -1 - k]) * values[-1 - k].clamp_min(0).sqrt()
+        found = f"PCA of W, {float(share[-1 - k]):.1%} of its variance"
+        unit = "standard deviation of w"
+        directions.append(_at(f"pca{k + 1}", vector.float(), chosen, generator, unit, found))
+    return directions
+
+
+def _check(layers: list[int], count: int, generator: Generator) -> None:
+    if not layers:
+        raise ConfigError("directions need at least one style to move")
+    if not 0 <= layers[0] <= layers[-1] < generator.num_styles:
+        raise ConfigError(f"this generator has styles 0 to {generator.num_styles - 1}")
+    if not 1 <= count <= generator.style_dim:
+        raise ConfigError(f"{count} directions: there are 1 to {generator.style_dim}")
+
+
+def _at(
+    name: str, w: Tensor, layers: list[int], generator: Generator, unit: str, found: str
+) -> Direction:
+    vector = torch.zeros(generator.num_styles, generator.style_dim)
+    vector[layers] = w
+    return Direction(name, vector, unit, found=found)
+
+
+def _signed(vector: Tensor) -> Tensor:
+    """The largest entry positive: eigenvectors have no sign of their own."""
+    return vector * vector[vector.abs().argmax()].sign()
+
+
+def _ranges(layers: list[int]) -> str:
+    """[0, 1, 2, 5] as "0-2, 5"."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)

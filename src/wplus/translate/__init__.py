@@ -1,0 +1,13 @@
+"""Every task of the paper on files: an input and a model in, one or several faces out.
+
+task = wplus.tasks.find("super_resolution")
+model, name = load_for(task)
+for done in translate_files(["small.jpg"], Path("out"), model, name, task, Options(outputs=3)):
+    print(done.pictures)
+"""
+
+from wplus.translate.choosing import load_for
+from wplus.translate.run import translate_files
+from wplus.translate.settings import Options, Translation
+
+__all__ = ["Options", "Translation", "load_for", "translate_files"]

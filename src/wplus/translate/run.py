@@ -1,0 +1,245 @@
+"""Inputs to answers: load once, then files in, files out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wplus import latents
+from wplus.data.finding import pictures_in
+from wplus.errors import ConfigError, WeightsError, WplusError
+from wplus.faces.batch import about, unused
+from wplus.losses import LPIPS, load_lpips
+from wplus.psp import PSP
+from wplus.refine import Schedule, Weights, refine
+from wplus.tasks import Task
+from wplus.translate import choosing
+from wplus.translate.answers import answers
+from wplus.translate.questions import Known, Question, ask
+from wplus.translate.recipes import RECIPES
+from wplus.translate.settings import Options, Translation
+from wplus.translate.writing import Reply, write
+
+Progress = Callable[[str, int, int], None]
+
+
+def translate_files(
+    paths: Iterable[str],
+    folder: Path,
+    model: PSP,
+    model_name: str,
+    task: Task,
+    options: Options,
+    progress: Progress | None = None,
+) -> Iterator[Translation]:
+    """Translate files one after the other and write the results.
+
+    A file that cannot be used gives a `Translation` with its error, and the others go on.
+
+    Args:
+        paths: the inputs, as the task reads them; of a folder, all pictures in it.
+        folder: results go here; it is made.
+        model: see `load_for`.
+        model_name: written into the codes files.
+        task: a row of `tasks.TASKS`.
+        options: how.
+        progress: called with the input's name, the step and the number of steps.
+
+    Yields:
+        One `Translation` for each file, in their order.
+
+    Raises:
+        ConfigError: settings mean nothing to the task, or the model is of another.
+        WeightsError: a network that is needed cannot be fetched.
+    """
+    options.check(task)
+    choosing.check(model, model_name, task)
+    if task.source == "labels" and model.encoder is not None:  # users have classes of their own
+        task = replace(task, input_channels=model.encoder.input_channels)
+        if options.bilinear is None:
+            options = replace(options, bilinear=model.config.label_resampling == "bilinear")
+    layers_of(task, options, model)  # a wrong name is no input's fault
+    steps = steps_of(model, task, options)
+    lpips = load_lpips().to(model.device) if steps else None
+    taken: set[str] = set()
+    for path in _files(paths):
+        started = time.perf_counter()
+        if isinstance(path, Translation):
+            yield path
+            continue
+        try:
+            question = ask(path, task, options)
+            report = partial(progress, path) if progress else None
+            reply = answer(question, model, task, options, steps, lpips, report)
+            name = unused(Path(path).stem, taken)
+            metadata = {"model": model_name, "source": Path(path).name, "task": task.name}
+            files = write(folder / name, question, reply, options, metadata)
+        except WeightsError:  # a net that cannot be fetched is missing for all of them
+            raise
+        except (WplusError, OSError) as error:
+            yield Translation(path, error=about(path, error))
+            continue
+        yield Translation(
+            path,
+            *files,
+            factor=question.factor,
+            consistency_before=reply.before,
+            consistency=reply.after,
+            steps=reply.steps,
+            seconds=time.perf_counter() - started,
+        )
+
+
+def _files(paths: Iterable[str]) -> Iterator[str | Translation]:
+    """The files, folders opened; a folder without pictures is a result that is an error."""
+    for path in paths:
+        if not Path(path).is_dir():
+            yield path
+            continue
+        try:
+            yield from (file for _, file in pictures_in(path))
+        except ConfigError as error:
+            yield Translation(path, error=about(path, error))
+
+
+def steps_of(model: PSP, task: Task, options: Options) -> int:
+    """Steps of refinement: as asked for, or those without which the model has no answer."""
+    if options.steps is not None:
+        return options.steps
+    recipe = RECIPES.get(task.name)
+    if recipe is None or choosing.has_own_encoder(model, task):
+        return 0
+    return recipe.from_mean if model.encoder is None else recipe.from_inversion
+
+
+def layers_of(task: Task, options: Options, model: PSP) -> list[int]:
+    """The styles that are drawn anew: as asked for, or as the task has them.
+
+    Raises:
+        ConfigError: layers that the generator does not have.
+    """
+    named = options.layers or task.redraw
+    found = latents.layers_of(named, model.generator.style_resolutions) if named else []
+    if options.outputs > 1 and not found:
+        raise ConfigError(f"--layers {named}: no style of this generator acts there; try medium")
+    return found
+
+
+@torch.no_grad()
+def answer(
+    question: Question,
+    model: PSP,
+    task: Task,
+    options: Options,
+    steps: int = 0,
+    lpips: LPIPS | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Reply:
+    """The answers to one question.
+
+    Styles are drawn anew before refinement, and each answer is refined for itself: all of them
+    keep to what is known then.
+
+    Args:
+        question: see `ask`.
+        model: its encoder is used, or its mean code where it has none.
+        task: what the question is of.
+        options: outputs, layers, alpha, seed, precision.
+        steps: of refinement; at most as many are made.
+        lpips: needed for refinement.
+        progress: called with the step and the number of steps.
+
+    Raises:
+        ConfigError: layers that do not exist, or a question that refinement knows nothing about.
+    """
+    code = encode(question, model, task).float()
+    alpha = task.alpha if options.alpha is None else options.alpha
+    redraw = layers_of(task, options, model)
+    codes = answers(model, code, options.outputs, redraw, alpha, options.seed)
+    pictures = [model.decode(each[None]) for each in codes]
+    known = question.known if task.name in RECIPES else None
+    before = None if known is None else known.consistency(pictures[0])
+    made = 0
+    if steps:
+        if known is None:
+            raise ConfigError(f"{task.name}: nothing is known of the output to refine on")
+        found = []
+        for index, each in enumerate(codes):
+            report = None
+            if progress is not None:
+                report = partial(_shifted, progress, index * steps, len(codes) * steps)
+            phases = RECIPES[task.name].phases(steps, question.factor, model.encoder is None)
+            refined, count = refine_in_phases(
+                model, known, each[None], phases, lpips, options.precision, report
+            )
+            found.append(refined)
+            made = max(made, count)
+        codes = torch.cat(found)
+        pictures = [model.decode(each[None]) for each in codes]
+    after = None if known is None else known.consistency(pictures[0])
+    return Reply(codes, torch.cat(pictures), before, after, made)
+
+
+def refine_in_phases(
+    model: PSP,
+    known: Known,
+    start: Tensor,
+    phases: Sequence[tuple[int, Weights]],
+    lpips: LPIPS | None,
+    precision: torch.dtype | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Tensor, int]:
+    """A code (1, L, style_dim) refined on what is known, each phase from where the last one ended.
+
+    Args:
+        model: its generator is used.
+        known: of the output.
+        start: (1, L, style_dim).
+        phases: steps and weights.
+        lpips: see `refine`.
+        precision: see `refine`.
+        progress: called after every step with the number of steps before and in this phase.
+
+    Returns:
+        The code, and how many steps were made.
+    """
+    made = before = 0
+    for steps, weights in phases:
+        refined = refine(
+            model,
+            known.target,
+            start,
+            lpips=lpips,
+            weights=weights,
+            schedule=Schedule(steps=steps),
+            precision=precision,
+            progress=None if progress is None else partial(_counted, progress, before),
+            measure=known.measure,
+            importance=known.importance,
+        )
+        start, made, before = refined.codes, made + refined.steps, before + steps
+    return start, made
+
+
+def _counted(progress: Callable[[int], None], before: int, step: int, loss: float) -> None:
+    progress(before + step)
+
+
+def _shifted(progress: Callable[[int, int], None], before: int, total: int, step: int) -> None:
+    progress(before + step, total)
+
+
+def encode(question: Question, model: PSP, task: Task) -> Tensor:
+    """(1, L, style_dim): the code of a question, by whatever encoder the model has."""
+    if model.encoder is None:
+        return model.mean_codes[None]
+    if model.config.task == task.name:
+        return model.encode(question.source.to(model.device))
+    assert question.photo is not None  # `choosing.check` lets only photographs come here
+    return model.encode(question.photo.to(model.device))

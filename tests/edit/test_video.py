@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wplus.edit import video
+from wplus.errors import ConfigError, WplusError
+
+
+def frames(count: int = 5, size: tuple[int, int] = (64, 48)) -> list[Image.Image]:
+    return [Image.new("RGB", size, (40 * i, 100, 200 - 30 * i)) for i in range(count)]
+
+
+@pytest.mark.parametrize(("suffix", "milliseconds"), [(".gif", 40), (".webp", 40)])
+def test_gif_and_webp_keep_frames_colors_and_time(
+    suffix: str, milliseconds: int, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    video.write(iter(frames()), path, fps=25)
+    with Image.open(path) as found:
+        assert found.n_frames == 5
+        assert found.info["loop"] == 0
+        for i, frame in enumerate(frames()):
+            found.seek(i)
+            found.load()
+            assert found.info["duration"] == milliseconds
+            difference = np.asarray(found.convert("RGB"), int) - np.asarray(frame, int)
+            assert np.abs(difference).max() <= 6
+
+
+def test_mp4_keeps_frames_colors_and_time(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="needs the extra: video")
+    path = tmp_path / "a.mp4"
+    video.write(frames(8, (65, 49)), path, fps=24)  # odd sides: cut by a pixel
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        assert float(stream.average_rate) == 24
+        found = [frame.to_ndarray(format="rgb24") for frame in file.decode(stream)]
+    assert len(found) == 8
+    assert found[0].shape == (48, 64, 3)
+    for pixels, frame in zip(found, frames(8)):
+        assert np.abs(pixels.mean((0, 1)) - np.asarray(frame).mean((0, 1))).max() < 8
+
+
+def test_mp4_without_its_library_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **named: Any) -> Any:
+        if name == "av":
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(WplusError, match=r"wplus\[video\]"):
+        video.write(frames(), tmp_path / "a.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "said"),
+    [("a.avi", 30, ".mp4, .gif, .webp"), ("a.gif", 0, "0.5 to 120"), ("a.gif", 60, "at most 50")],
+)
+def test_what_cannot_be_written(name: str, fps: float, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        video.write(frames(), tmp_path / name, fps)
+
+
+def test_no_frames_and_frames_of_two_sizes(tmp_path: Path) -> None:
+    for wrong in ([], [*frames(1), *frames(1, (32, 32))]):
+        with pytest.raises(ConfigError):
+            video.write(wrong, tmp_path / "a.gif")
+    assert not list(tmp_path.iterdir())

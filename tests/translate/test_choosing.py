@@ -1,0 +1,71 @@
+"""Which model does which task, and what is said when none does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tiny
+from wplus import models
+from wplus.errors import ConfigError, WeightsError
+from wplus.tasks import TASKS
+from wplus.translate import choosing
+
+
+def test_own_models_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = dict(models.NAMED)
+    monkeypatch.setattr(models, "NAMED", named)
+    named.pop("faces", None)
+    task = TASKS["super_resolution"]
+    named.pop("faces-super", None)
+    assert choosing.name_for(task) == models.DEFAULT
+    named["faces"] = lambda: tiny.model()
+    assert choosing.name_for(task) == "faces"
+    named["faces-super"] = lambda: tiny.model()
+    assert choosing.name_for(task) == "faces-super"
+
+
+@pytest.mark.parametrize("task", ["sketch", "labels", "frontalization", "toonify", "domain"])
+def test_a_task_without_a_model_says_how_to_train_one(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"mobilestylegan-ffhq": models.NAMED["mobilestylegan-ffhq"]}
+    monkeypatch.setattr(models, "NAMED", named)
+    with pytest.raises(WeightsError, match=f"wplus train --task {task}") as caught:
+        choosing.load_for(TASKS[task])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_another_task_is_refused() -> None:
+    sketch = tiny.model(task="sketch", source="sketch")
+    choosing.check(sketch, "drawn", TASKS["sketch"])
+    for task in ("labels", "inpainting", "inversion"):
+        with pytest.raises(ConfigError, match=f"drawn: was trained for sketch, not for {task}"):
+            choosing.check(sketch, "drawn", TASKS[task])
+
+
+def test_inversion_and_bare_generators_do_where_refinement_does() -> None:
+    bare, inversion = tiny.model(encoder=None), tiny.model()
+    for task in ("inversion", "super_resolution", "inpainting"):
+        choosing.check(bare, "bare", TASKS[task])
+        choosing.check(inversion, "faces", TASKS[task])
+        assert not choosing.has_own_encoder(bare, TASKS[task])
+    assert choosing.has_own_encoder(inversion, TASKS["inversion"])
+    assert not choosing.has_own_encoder(inversion, TASKS["inpainting"])
+    with pytest.raises(ConfigError, match="bare: has no encoder, which sketch needs"):
+        choosing.check(bare, "bare", TASKS["sketch"])
+
+
+def test_every_task_but_the_open_one_has_a_name() -> None:
+    assert set(choosing.NAMES) | {"domain"} == set(TASKS)
+    assert set(choosing.BY_REFINEMENT) <= set(TASKS)
+
+
+def test_a_face_net_makes_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any) -> Any:
+        return tiny.model().encoder
+
+    monkeypatch.setattr(models, "load", load)
+    with pytest.raises(ConfigError, match="not a model that makes faces"):
+        choosing.load_for(TASKS["inversion"], "net.onnx")

@@ -1,0 +1,210 @@
+"""The whole way, with a small model: refinement on what is known, several answers, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tiny
+from wplus import codes, images, networks, sources
+from wplus.config import ModelConfig, Part
+from wplus.encoders import Encoder
+from wplus.errors import ConfigError
+from wplus.generators import Generator
+from wplus.losses import LPIPS
+from wplus.psp import PSP
+from wplus.tasks import TASKS
+from wplus.translate import Options, run, translate_files
+from wplus.translate.recipes import RECIPES
+from wplus.translate.small import shrink
+
+
+@pytest.fixture(autouse=True)
+def no_fetching(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = LPIPS("alexnet")
+    monkeypatch.setattr(run, "load_lpips", lambda: net)
+
+
+@pytest.fixture(scope="module")
+def bare() -> PSP:
+    return tiny.model("mobilestylegan", None)
+
+
+@pytest.fixture
+def small(bare: PSP, tmp_path: Path) -> str:
+    """A small version of a picture that the generator can make."""
+    path = tmp_path / "small.png"
+    images.save(shrink(bare.decode(bare.sample(1, seed=1)), 32)[0], path)
+    return str(path)
+
+
+def test_refinement_makes_the_output_consistent_with_the_input(
+    bare: PSP, small: str, tmp_path: Path
+) -> None:
+    options = Options(steps=25, outputs=2, compare=True)
+    task = TASKS["super_resolution"]
+    seen: list[tuple[str, int, int]] = []
+    [done] = translate_files(
+        [small], tmp_path / "out", bare, "bare", task, options, lambda *args: seen.append(args)
+    )
+    assert done.error is None
+    assert done.steps > 0
+    assert done.consistency is not None
+    assert done.consistency_before is not None
+    assert done.consistency > done.consistency_before + 1
+    # By hand, from the file that was written.
+    for index, name in enumerate(done.pictures):
+        made = images.to_tensor(images.read(name))
+        error = (shrink(made, 32) - images.to_tensor(images.read(small))).square().mean()
+        agreement = 10 * float(torch.log10(4 / error))
+        if index == 0:
+            assert agreement == pytest.approx(done.consistency, abs=1.0)  # 8 bits
+        assert agreement > done.consistency_before
+    first, second = (codes.load(name)[0] for name in done.codes)
+    assert not torch.equal(first, second)
+    assert Path(done.comparison or "").is_file()
+    assert {path for path, _, _ in seen} == {small}
+    assert {total for _, _, total in seen} == {50}
+
+
+def test_steps_are_made_only_where_they_are_needed(bare: PSP) -> None:
+    own = tiny.model("mobilestylegan", task="super_resolution", source="low_resolution")
+    inversion = tiny.model("mobilestylegan")
+    task, none = TASKS["super_resolution"], Options()
+    assert run.steps_of(own, task, none) == 0
+    assert run.steps_of(inversion, task, none) == RECIPES["super_resolution"].from_inversion > 0
+    assert run.steps_of(bare, task, none) == RECIPES["super_resolution"].from_mean > 0
+    assert run.steps_of(bare, task, Options(steps=3)) == 3
+    assert run.steps_of(inversion, TASKS["inversion"], none) == 0
+
+
+def test_an_inversion_encoder_starts_where_the_task_has_none(small: str) -> None:
+    inversion = tiny.model("mobilestylegan")
+    task = TASKS["super_resolution"]
+    question = run.ask(small, task, Options())
+    enlarged = images.resize(images.to_tensor(images.read(small)), 256)
+    expected = inversion.encode(enlarged)
+    torch.testing.assert_close(run.encode(question, inversion, task), expected)
+    answer = run.answer(question, inversion, task, Options())
+    torch.testing.assert_close(answer.codes, expected)
+
+
+def test_inputs_of_one_name_get_outputs_of_their_own(small: str, tmp_path: Path) -> None:
+    model = tiny.model("mobilestylegan", task="super_resolution", source="low_resolution")
+    twin = tmp_path / "b"
+    twin.mkdir()
+    Image.open(small).rotate(90).save(twin / "small.png")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    inputs = [small, str(bad), str(twin / "small.png")]
+    results = list(
+        translate_files(
+            inputs, tmp_path / "out", model, "m", TASKS["super_resolution"], Options(steps=0)
+        )
+    )
+    assert [bool(done.error) for done in results] == [False, True, False]
+    names = [Path(done.pictures[0]).name for done in results if not done.error]
+    assert names == ["small.png", "small-2.png"]
+
+
+def test_a_filled_photograph_at_its_own_size(bare: PSP, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(60, 190, (9, 9, 3), np.uint8)
+    photo = Image.fromarray(noise).resize((210, 190), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "photo.png")
+    options = Options(steps=4, box=(80, 60, 40, 50), align=False, paste=True, compare=True)
+    [done] = translate_files(
+        [str(tmp_path / "photo.png")], tmp_path / "out", bare, "m", TASKS["inpainting"], options
+    )
+    assert done.error is None
+    assert done.pasted == ()  # the picture is whole already
+    filled = np.asarray(images.read(done.pictures[0]))
+    changed = (filled != np.asarray(photo)).any(axis=2)
+    assert changed[60:110, 80:120].any()
+    changed[60:110, 80:120] = False
+    assert not changed.any()
+
+
+def test_a_small_photograph_is_pasted_into_its_enlargement(bare: PSP, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(60, 190, (9, 9, 3), np.uint8)
+    Image.fromarray(noise).resize((48, 40), Image.Resampling.BICUBIC).save(tmp_path / "small.png")
+    options = Options(steps=0, align=False, paste=True)
+    task = TASKS["super_resolution"]
+    [done] = translate_files(
+        [str(tmp_path / "small.png")], tmp_path / "out", bare, "m", task, options
+    )
+    assert done.error is None
+    assert done.factor == pytest.approx(6.4)
+    [pasted] = done.pasted
+    assert images.read(pasted).size == (round(48 * 6.4), 256)
+    _, metadata = codes.load(done.codes[0])
+    assert metadata["crop"]["picture_size"] == [48, 40]
+    assert metadata["factor"] == pytest.approx(6.4)
+
+
+def test_label_maps_of_other_classes(tmp_path: Path) -> None:
+    part = tiny.encoders(8)["pyramid"]
+    seven = Part(part.kind, {**part.options, "input_channels": 7})
+    settings = {"task": "labels", "source": "labels", "label_resampling": "bilinear"}
+    config = ModelConfig(tiny.GENERATORS["mobilestylegan"], seven, **settings)
+    torch.manual_seed(0)
+    encoder, generator = networks.build(seven), networks.build(config.generator)
+    assert isinstance(encoder, Encoder)
+    assert isinstance(generator, Generator)
+    model = tiny.unusual(PSP(encoder, generator, config))
+    assert isinstance(model, PSP)
+    for largest in (6, 7):
+        numbers = np.arange(2500).reshape(50, 50) % (largest + 1)
+        Image.fromarray(numbers.astype(np.uint8)).save(tmp_path / f"map{largest}.png")
+    files = [str(tmp_path / f"map{largest}.png") for largest in (6, 7)]
+    options = Options(compare=True)
+    done = list(translate_files(files, tmp_path / "out", model, "m", TASKS["labels"], options))
+    assert done[0].error is None
+    # Resized as the model was trained.
+    numbers = torch.from_numpy(np.array(Image.open(files[0]))).long()[None]
+    expected = model.encode(sources.one_hot_labels(numbers, 7, 256, bilinear=True))
+    code, _ = codes.load(done[0].codes[0])
+    torch.testing.assert_close(code, expected[0], rtol=1e-4, atol=1e-5)
+    assert "map7.png" in str(done[1].error)
+
+
+def test_settings_of_other_tasks_are_refused_before_anything_is_made(
+    bare: PSP, small: str, tmp_path: Path
+) -> None:
+    for task, options, said in (
+        ("inversion", Options(factor=8), "--factor"),
+        ("sketch", Options(), "has no encoder"),
+        ("super_resolution", Options(outputs=2, layers="30-40"), "30-40"),
+        ("super_resolution", Options(outputs=2, layers="fine"), "no style of this generator"),
+        ("toonify", Options(steps=3), "--refine"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            list(translate_files([small], tmp_path / "out", bare, "m", TASKS[task], options))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["sketch", "labels", "frontalization", "toonify"])
+def test_tasks_without_anything_known_are_not_refined(name: str) -> None:
+    assert name not in RECIPES
+
+
+def test_the_less_is_known_the_more_the_prior_says() -> None:
+    recipe = RECIPES["super_resolution"]
+    spreads = [recipe.weights_for(factor).spread for factor in (1, 4, 16)]
+    assert spreads == sorted(spreads)
+    assert spreads[0] < spreads[2]
+    assert recipe.weights_for(None) == recipe.weights
+
+
+def test_from_the_mean_face_the_styles_move_as_one_at_first() -> None:
+    recipe = RECIPES["super_resolution"]
+    phases = recipe.phases(20, 8, from_mean=True)
+    assert sum(steps for steps, _ in phases) == 20
+    assert phases[0][1].spread > phases[1][1].spread == recipe.weights_for(8).spread
+    assert recipe.phases(20, 8, from_mean=False) == [(20, recipe.weights_for(8))]
+    assert len(RECIPES["inversion"].phases(20, None, from_mean=True)) == 1
+    assert recipe.phases(1, 8, from_mean=True) == [(1, recipe.weights_for(8))]
