@@ -119,6 +119,7 @@ def test_metadata_is_complete(tmp_path: Path) -> None:
             },
             "task": "inversion",
             "source": "photo",
+            "label_resampling": "nearest",
             "start_from_mean": True,
             "license": "",
         },

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from PIL import Image
@@ -17,9 +17,9 @@ from wplus import codes as code_files
 from wplus import faces, images
 from wplus.errors import FaceError, ImageError, WplusError
 from wplus.faces.batch import about, unused
-from wplus.losses import LPIPS, load_lpips
+from wplus.losses import LPIPS, IdentityLoss, load_lpips, load_mobilefacenet
 from wplus.psp import PSP
-from wplus.refine import Schedule, refine
+from wplus.refine import for_photographs, refine
 
 SIZE = 256  # of the picture that is encoded and compared
 SHOWN = 512  # side of the pictures in a comparison
@@ -101,7 +101,7 @@ def invert_files(
     steps = options.steps
     if steps is None:
         steps = 0 if model.encoder is not None else STEPS_WITHOUT_ENCODER
-    lpips = load_lpips().to(model.device) if steps else None
+    judges = load_judges(model) if steps else None
     taken: set[str] = set()
     for path in paths:
         started = time.perf_counter()
@@ -115,7 +115,7 @@ def invert_files(
             name = unused(stem, taken)
             report = partial(progress, path) if progress else None
             try:
-                done = invert_face(face.picture, model, steps, lpips, options.precision, report)
+                done = invert_face(face.picture, model, steps, judges, options.precision, report)
                 metadata = {
                     "model": model_name,
                     "source": Path(path).name,
@@ -189,6 +189,24 @@ def find_faces(path: str, options: Options) -> list[FoundFace]:
     return [FoundFace(small, large, geometry)]
 
 
+class Judges(NamedTuple):
+    """The networks of refinement; no identity where it has no weight."""
+
+    lpips: LPIPS
+    identity: IdentityLoss | None
+
+
+def load_judges(model: PSP) -> Judges:
+    """The networks that refining photographs by this model needs, where the model is.
+
+    Raises:
+        WeightsError: one cannot be fetched.
+    """
+    _, weights = for_photographs(model, 1)
+    identity = IdentityLoss(load_mobilefacenet()).to(model.device) if weights.identity else None
+    return Judges(load_lpips().to(model.device), identity)
+
+
 @dataclass(frozen=True, eq=False)
 class InvertedFace:
     """Code (L, style_dim) and image (3, S, S) in [-1, 1] of a face, and how near they came."""
@@ -205,7 +223,7 @@ def invert_face(
     picture: Image.Image,
     model: PSP,
     steps: int,
-    lpips: LPIPS | None = None,
+    judges: Judges | None = None,
     precision: torch.dtype | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> InvertedFace:
@@ -215,7 +233,7 @@ def invert_face(
         picture: the crop, 256².
         model: its encoder gives the start; without one, the mean code is the start.
         steps: of refinement.
-        lpips: needed for refinement.
+        judges: needed for refinement, see `load_judges`.
         precision: of the convolutions during refinement, see `refine`.
         progress: called with the step and the number of steps.
     """
@@ -224,19 +242,23 @@ def invert_face(
     made = 0
     if steps:
         report = None if progress is None else (lambda step, _: progress(step, steps))
+        judges = judges or load_judges(model)
+        schedule, weights = for_photographs(model, steps)
         refined = refine(
             model,
             target,
             start,
-            lpips=lpips,
-            schedule=Schedule(steps=steps),
+            lpips=judges.lpips,
+            identity=judges.identity,
+            weights=weights,
+            schedule=schedule,
             precision=precision,
             progress=report,
         )
         start, made = refined.codes, refined.steps
     image = model.decode(start)
     small = images.resize(image, SIZE)
-    distance = float(lpips(small, target)) if lpips is not None else None
+    distance = float(judges.lpips(small, target)) if judges is not None else None
     mse = float((small - target).square().mean())
     return InvertedFace(start[0], image[0], mse, distance, made)
 

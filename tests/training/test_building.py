@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from toy import tiny
 
 from wplus import checkpoints, data, losses, networks, tasks, weights
@@ -208,9 +208,19 @@ def test_folders_are_mixed_by_size_or_by_share(tmp_path: Path) -> None:
     assert mixture.example(0, 0)["psi"] == 0.7
 
 
+def drawings(folder: Path, count: int) -> Path:
+    """A black line each, on white."""
+    folder.mkdir()
+    for i in range(count):
+        page = Image.new("L", (96, 96), 255)
+        ImageDraw.Draw(page).line((10, 10 + i, 80, 80), fill=0, width=2)
+        page.save(folder / f"{i}.png")
+    return folder
+
+
 def test_pairs_lists_and_shards(tmp_path: Path) -> None:
     targets = photos(tmp_path / "targets", 3)
-    sources = photos(tmp_path / "sources", 3, ending="jpg")
+    sources = drawings(tmp_path / "sources", 3)
     made = config("sketch", data={"data": [str(targets)], "sources": str(sources)})
     mixture, _ = opened(made)
     assert mixture.example(0, 0)["source"].shape == (1, 256, 256)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_loop import assert_equal_runs, lines
+from outcomes import assert_equal_runs, lines
 
 from wplus.training import state
 

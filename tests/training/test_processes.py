@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from outcomes import lines, tensors
 from safetensors.torch import load_file
-from test_loop import lines, tensors
 
 from wplus.errors import ConfigError
 from wplus.training import processes, state

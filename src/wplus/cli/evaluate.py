@@ -19,6 +19,7 @@ from wplus.cli.app import (
     load_model,
     show,
 )
+from wplus.cli.memory import keep_freed_memory
 
 Left = Literal["lpips-alexnet", "lpips-vgg16", "identity", "fid"]
 
@@ -108,6 +109,8 @@ def evaluate(
         seed=seed,
         precision=precision,
     )
+    if refine:
+        keep_freed_memory()
     network = None
     if name is not None:
         network = load_model(name, device, "float32" if precision == "auto" else precision)

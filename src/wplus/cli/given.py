@@ -137,22 +137,27 @@ def _codes(path: str, model: PSP) -> Given:
 
 
 def _photograph(path: str, model: PSP, common: Common) -> Given:
-    from wplus.invert import STEPS_WITHOUT_ENCODER, Options, find_faces, invert_face
-    from wplus.losses import load_lpips
+    from wplus.invert import (
+        STEPS_WITHOUT_ENCODER,
+        Options,
+        find_faces,
+        invert_face,
+        load_judges,
+    )
     from wplus.refine import fast_precision
 
     [face, *_] = find_faces(path, Options(align=common.align))
     steps = common.refine
     if steps is None:
         steps = 0 if model.encoder is not None else STEPS_WITHOUT_ENCODER
-    lpips = load_lpips().to(model.device) if steps else None
+    judges = load_judges(model) if steps else None
     with bar(False) as progress:
         task = progress.add_task(Path(path).name, total=steps)
         done = invert_face(
             face.picture,
             model,
             steps,
-            lpips,
+            judges,
             fast_precision(model.device),
             lambda step, _: progress.update(task, completed=step),
         )

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from rich.table import Column, Table
 
 from wplus.cli.app import DEFAULT_MODEL, Device, Json, Model, Precision, app, bar, load_model, show
+from wplus.cli.memory import keep_freed_memory
 from wplus.errors import WplusError
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def invert(
         raise WplusError(f"{out}: is a file; --out needs a folder")
     network = load_model(model, device, "float32" if precision == "auto" else precision)
     on_the_way = fast_precision(network.device) if precision == "auto" else None
+    if refine or network.encoder is None:
+        keep_freed_memory()
     done: list[Inversion] = []
     stopped = False
     with bar(json_output) as progress:

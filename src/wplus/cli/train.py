@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from wplus import tasks
 from wplus.cli.app import app, console
+from wplus.cli.memory import keep_freed_memory
 from wplus.errors import ConfigError, WplusError
 from wplus.training import config
 from wplus.training.config import GROUPS
@@ -68,6 +69,7 @@ def train(
         return 0
     from wplus.training.loop import train as run
 
+    keep_freed_memory()
     with _reporting() as progress:
         result = run(settings, out, progress=progress)
     if result.rank == 0:

@@ -19,9 +19,9 @@ from wplus.evaluate.run import evaluate
 from wplus.evaluate.settings import Settings
 from wplus.evaluate.sheets import First, Sheet, Worst
 from wplus.evaluate.ways import Given, OnePass, Refined, Way
-from wplus.losses import load_lpips
+from wplus.losses import IdentityLoss, load_lpips, load_mobilefacenet
 from wplus.psp import PSP
-from wplus.refine import fast_precision
+from wplus.refine import fast_precision, for_photographs
 
 WORST, FIRST = 10, 20  # pictures on the sheets
 
@@ -70,7 +70,9 @@ def evaluate_folders(
         if settings.refine:
             lpips = judge.lpips.get("alexnet") or load_lpips().to(device)
             on_the_way = fast_precision(model.device) if settings.precision == "auto" else None
-            ways.append(Refined(model, settings.refine, lpips, on_the_way))
+            ways.append(
+                Refined(model, settings.refine, lpips, on_the_way, _identity_of_refinement(model))
+            )
         if settings.samples:
             sets.append(Samples(model, settings.samples, settings.truncation))
     sheets = {} if out is None else {one.name: _sheets(judge) for one in sets}
@@ -86,6 +88,12 @@ def evaluate_folders(
         progress=progress,
     )
     return report, [] if out is None else _write(report, out, sheets)
+
+
+def _identity_of_refinement(model: PSP) -> IdentityLoss | None:
+    """The net that refinement of this model looks at; never the one that judges."""
+    _, weights = for_photographs(model, 1)
+    return IdentityLoss(load_mobilefacenet()).to(model.device) if weights.identity else None
 
 
 def _described(settings: Settings, device: torch.device | str) -> dict[str, Any]:

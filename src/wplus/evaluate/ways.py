@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor
 from wplus import images
 from wplus.errors import ConfigError, ImageError
 from wplus.evaluate.data import Batch, as_saved
-from wplus.losses import LPIPS
+from wplus.losses import LPIPS, IdentityLoss
 from wplus.psp import PSP
-from wplus.refine import Schedule, refine
+from wplus.refine import for_photographs, refine
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,7 @@ class Refined:
         model: see `OnePass`.
         steps: at most so many, see `refine.Schedule`.
         lpips: LPIPS (AlexNet), part of what is minimized.
+        identity: part of it too where the model is refined so, see `refine.for_photographs`.
         precision: of the convolutions on the way, see `refine.refine`.
 
     Raises:
@@ -106,14 +107,19 @@ class Refined:
     """
 
     def __init__(
-        self, model: PSP, steps: int, lpips: LPIPS, precision: torch.dtype | None = None
+        self,
+        model: PSP,
+        steps: int,
+        lpips: LPIPS,
+        precision: torch.dtype | None = None,
+        identity: IdentityLoss | None = None,
     ) -> None:
         if steps < 1:
             raise ConfigError(f"{steps} steps refine nothing; at least 1")
         self._start = OnePass(model)
         self.model = model
         self.steps = steps
-        self.lpips = lpips
+        self.lpips, self.identity = lpips, identity
         self.precision = precision
         self.name = f"{self._start.name} + {steps} step{'s' if steps > 1 else ''}"
 
@@ -125,12 +131,17 @@ class Refined:
     def _run(self, batch: Batch, steps: int) -> Outcome:
         started = _now(self.model.device)
         start = self._start.codes(batch)
+        schedule, weights = for_photographs(self.model, steps)
+        if self.identity is None:
+            weights = replace(weights, identity=0.0)
         found = refine(
             self.model,
             batch.targets,
             start,
             lpips=self.lpips,
-            schedule=Schedule(steps=steps),
+            identity=self.identity,
+            weights=weights,
+            schedule=schedule,
             precision=self.precision,
         )
         outputs = self.model.decode(found.codes)

@@ -172,7 +172,7 @@ class RunSettings(Settings):
     )  # fmt: skip
     nodes: int = setting(1, "Machines.", low=1, changeable=True)
     precision: Literal["float32", "bfloat16"] = setting(
-        "float32", "bfloat16 is for GPUs.", changeable=True
+        "float32", "bfloat16 is for GPUs, and for processors that compute in it.", changeable=True
     )
     compile: bool = setting(False, "torch.compile the networks.", changeable=True)
 
