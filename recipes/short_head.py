@@ -21,7 +21,8 @@ from torch import Tensor
 from wplus import losses, models
 from wplus.data.base import collate
 from wplus.data.synthetic import Synthesizer, Synthetic
-from wplus.generators.short import READ_AT, ShortHead
+from wplus.generators import MobileStyleGAN
+from wplus.generators.short import READ_AT, WITNESS, ShortHead
 from wplus.nn.haar import inverse_haar
 
 PICTURES, UNSEEN = 300, 40
@@ -35,7 +36,9 @@ class Samples:
     """Codes, features and pictures of a generator, by number."""
 
     def __init__(self) -> None:
-        self.generator = models.load("mobilestylegan-ffhq").generator
+        generator = models.load("mobilestylegan-ffhq").generator
+        assert isinstance(generator, MobileStyleGAN)
+        self.generator = generator
         self.generator.lower_precision(torch.bfloat16)
         self.recipes = Synthetic(
             self.generator.num_styles, truncation=(0.5, 1.0), mixing=0.6, count=1 << 20, seed=77
@@ -129,13 +132,14 @@ def main() -> None:
             number += 1
             output, target = made(sample), sample[2]
             distance = lpips.distance(lpips.features(output), lpips.features(target)).mean()
-            ((output - target).square().mean() + 0.02 * distance).div(4).backward()
+            ((output - target).square().mean() + 0.02 * distance).div(4).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         step += 1
         if step % 100 == 0:
             judge()
     judge()
-    save_file({name: value.half() for name, value in head.state_dict().items()}, options.out)
+    state = {**head.state_dict(), WITNESS: samples.generator.get_parameter("to_image.weight")}
+    save_file({name: value.half() for name, value in state.items()}, options.out)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,17 @@ ROOMS = [
     *("faces", "tasks", "sources"),
     *("nn", "generators", "encoders", "psp"),
     *("losses", "networks", "checkpoints", "models"),
-    *("data", "prepare", "training", "refine", "invert", "edit", "translate", "evaluate"),
+    *(
+        "data",
+        "prepare",
+        "training",
+        "refine",
+        "reconstruct",
+        "invert",
+        "edit",
+        "translate",
+        "evaluate",
+    ),
     "cli",
 ]
 

@@ -72,6 +72,20 @@ def test_lower_precision_on_the_way_is_judged_in_full(model: PSP) -> None:
     assert torch.equal(kept.codes, start)
 
 
+def test_another_decoder_makes_the_pictures(model: PSP) -> None:
+    calls = []
+
+    def darker(codes: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return model.decode(codes) - 0.2
+
+    pictures = targets(model, 1) - 0.2
+    start = model.sample(1, seed=1)
+    result = refine(model, pictures, start, weights=L2_ONLY, schedule=Schedule(3), decoder=darker)
+    assert len(calls) == 4
+    assert float(result.history[0]["loss"]) < 1e-10  # through it, the start is the target
+
+
 def test_zero_steps_return_the_start(model: PSP) -> None:
     start = model.sample(2, seed=5)
     result = refine(model, targets(model, 2), start, weights=L2_ONLY, schedule=Schedule(steps=0))

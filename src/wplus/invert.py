@@ -19,7 +19,7 @@ from wplus.errors import FaceError, ImageError, WplusError
 from wplus.faces.batch import about, unused
 from wplus.losses import LPIPS, IdentityLoss, load_lpips, load_mobilefacenet
 from wplus.psp import PSP
-from wplus.refine import for_photographs, refine
+from wplus.reconstruct import Plan, refine_photographs
 
 SIZE = 256  # of the picture that is encoded and compared
 SHOWN = 512  # side of the pictures in a comparison
@@ -202,8 +202,8 @@ def load_judges(model: PSP) -> Judges:
     Raises:
         WeightsError: one cannot be fetched.
     """
-    _, weights = for_photographs(model, 1)
-    identity = IdentityLoss(load_mobilefacenet()).to(model.device) if weights.identity else None
+    wanted = Plan.of(model, 1).weights.identity
+    identity = IdentityLoss(load_mobilefacenet()).to(model.device) if wanted else None
     return Judges(load_lpips().to(model.device), identity)
 
 
@@ -241,17 +241,17 @@ def invert_face(
     start = model.mean_codes[None] if model.encoder is None else model.encode(target)
     made = 0
     if steps:
-        report = None if progress is None else (lambda step, _: progress(step, steps))
+        plan = Plan.of(model, steps)
+        total = plan.ahead + steps
+        report = None if progress is None else (lambda step, _: progress(step, total))
         judges = judges or load_judges(model)
-        schedule, weights = for_photographs(model, steps)
-        refined = refine(
+        refined = refine_photographs(
             model,
             target,
             start,
+            plan,
             lpips=judges.lpips,
             identity=judges.identity,
-            weights=weights,
-            schedule=schedule,
             precision=precision,
             progress=report,
         )

@@ -125,6 +125,7 @@ def refine(
     progress: Callable[[int, float], None] | None = None,
     measure: Measure | None = None,
     importance: Tensor | None = None,
+    decoder: Callable[[Tensor], Tensor] | None = None,
 ) -> Refinement:
     """Optimize codes so that G(codes) looks like the targets.
 
@@ -146,6 +147,8 @@ def refine(
             picture for itself. None compares whole pictures at 256².
         importance: (N or 1, 1, H, W) in [0, 1] of the targets' pixels, not 0 everywhere. L2 is the
             mean weighted by it; the nets see the target's own pixels where it is 0.
+        decoder: what makes pictures (N, 3, S, S) of codes on the way, and judges them, in place of
+            the generator: `generators.shorten` gives one of a third of its cost.
 
     Returns:
         The best codes and the history; never worse than the start.
@@ -166,10 +169,11 @@ def refine(
     start = model.mean_codes[None] if start is None else start.to(model.device)
     start = start.detach().float().expand(count, -1, -1)
     losses = _Losses(model, targets, start, weights, lpips, identity, measure, importance)
-    generator = model.generator
-    if precision is not None:
-        generator = copy.deepcopy(generator)
+    synthesize = model.generator.synthesize if decoder is None else decoder
+    if precision is not None and decoder is None:
+        generator = copy.deepcopy(model.generator)
         generator.lower_precision(precision)
+        synthesize = generator.synthesize
 
     codes = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([codes], lr=schedule.learning_rate, betas=(0.9, 0.99))
@@ -179,7 +183,7 @@ def refine(
     step = 0
     with torch.enable_grad():
         for step in range(schedule.steps + 1):
-            terms = losses(generator.synthesize(codes), codes)
+            terms = losses(synthesize(codes), codes)
             total = terms["loss"]
             history.append({name: value.detach().cpu() for name, value in terms.items()})
             better = total.detach() < best  # a loss that is not a number is never better
@@ -198,7 +202,7 @@ def refine(
             total.sum().backward()  # type: ignore[no-untyped-call]
             optimizer.param_groups[0]["lr"] = schedule.rate(step)
             optimizer.step()
-    if precision is not None:
+    if precision is not None and decoder is None:
         with torch.no_grad():
             first, best = (
                 losses(model.decode(found), found)["loss"] for found in (start, best_codes)
@@ -207,22 +211,6 @@ def refine(
         best = torch.where(better, best, first)
         best_codes = torch.where(better[:, None, None], best_codes, start)
     return Refinement(best_codes, best, step, history)
-
-
-def for_photographs(model: PSP, steps: int) -> tuple[Schedule, Weights]:
-    """How the code of a photograph is refined by inversion: from where it starts it depends.
-
-    From an encoder's code, smaller steps are better; and as few of them leave the person not quite
-    the same, faces get an identity term (of six photographs, 30 steps: EdgeFace-S, which is not in
-    the loss, .48 without and .83 with it; LPIPS .139 either way).
-
-    Returns:
-        The schedule, and the weights; `identity` needs its network.
-    """
-    if model.encoder is None:
-        return Schedule(steps=steps), Weights()
-    faces = model.config.task != "domain"
-    return Schedule(steps=steps, learning_rate=0.05), Weights(identity=0.03 if faces else 0.0)
 
 
 def fast_precision(device: torch.device) -> torch.dtype | None:

@@ -102,4 +102,4 @@ def test_the_shipped_one_is_near_the_whole() -> None:
         whole = images.resize(model.decode(codes), 256)
         found = short(codes)
     floor = (whole - whole.mean(0)).square().mean()
-    assert (found - whole).square().mean() < 0.08 * floor
+    assert (found - whole).square().mean() < 0.12 * floor

@@ -21,7 +21,8 @@ from wplus.evaluate.sheets import First, Sheet, Worst
 from wplus.evaluate.ways import Given, OnePass, Refined, Way
 from wplus.losses import IdentityLoss, load_lpips, load_mobilefacenet
 from wplus.psp import PSP
-from wplus.refine import fast_precision, for_photographs
+from wplus.reconstruct import Plan
+from wplus.refine import fast_precision
 
 WORST, FIRST = 10, 20  # pictures on the sheets
 
@@ -92,8 +93,8 @@ def evaluate_folders(
 
 def _identity_of_refinement(model: PSP) -> IdentityLoss | None:
     """The net that refinement of this model looks at; never the one that judges."""
-    _, weights = for_photographs(model, 1)
-    return IdentityLoss(load_mobilefacenet()).to(model.device) if weights.identity else None
+    wanted = Plan.of(model, 1).weights.identity
+    return IdentityLoss(load_mobilefacenet()).to(model.device) if wanted else None
 
 
 def _described(settings: Settings, device: torch.device | str) -> dict[str, Any]:

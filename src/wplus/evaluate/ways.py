@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -14,7 +14,7 @@ from wplus.errors import ConfigError, ImageError
 from wplus.evaluate.data import Batch, as_saved
 from wplus.losses import LPIPS, IdentityLoss
 from wplus.psp import PSP
-from wplus.refine import for_photographs, refine
+from wplus.reconstruct import Plan, refine_photographs
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class Refined:
         model: see `OnePass`.
         steps: at most so many, see `refine.Schedule`.
         lpips: LPIPS (AlexNet), part of what is minimized.
-        identity: part of it too where the model is refined so, see `refine.for_photographs`.
+        identity: part of it too where the model is refined so, see `reconstruct.Plan`.
         precision: of the convolutions on the way, see `refine.refine`.
 
     Raises:
@@ -131,17 +131,13 @@ class Refined:
     def _run(self, batch: Batch, steps: int) -> Outcome:
         started = _now(self.model.device)
         start = self._start.codes(batch)
-        schedule, weights = for_photographs(self.model, steps)
-        if self.identity is None:
-            weights = replace(weights, identity=0.0)
-        found = refine(
+        found = refine_photographs(
             self.model,
             batch.targets,
             start,
+            Plan.of(self.model, steps),
             lpips=self.lpips,
             identity=self.identity,
-            weights=weights,
-            schedule=schedule,
             precision=self.precision,
         )
         outputs = self.model.decode(found.codes)

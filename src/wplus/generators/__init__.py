@@ -2,7 +2,7 @@
 
 from wplus.generators.base import Generator, Noise
 from wplus.generators.mobile import MobileStyleGAN
-from wplus.generators.short import ShortGenerator, ShortHead, shorten
+from wplus.generators.short import ShortGenerator, ShortHead, can_shorten, shorten
 from wplus.generators.stylegan2 import StyleGAN2
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "ShortGenerator",
     "ShortHead",
     "StyleGAN2",
+    "can_shorten",
     "shorten",
 ]

@@ -21,6 +21,7 @@ from wplus.nn.haar import inverse_haar
 from wplus.nn.modulated import per_channel, wide
 
 FILE = "mobilestylegan-ffhq-short.safetensors"
+WITNESS = "generator.to_image.weight"  # the generator's last weight, to know it by
 READ_AT = 128  # resolution of the layers that are read
 
 
@@ -85,6 +86,19 @@ class ShortGenerator(nn.Module):
         return image
 
 
+def can_shorten(generator: Generator) -> bool:
+    """Whether this is the generator that the shipped head was fitted to, in whatever precision."""
+    if not isinstance(generator, MobileStyleGAN):
+        return False
+    known = _state()[WITNESS].float()
+    found = generator.to_image.weight.detach().float().cpu()
+    return found.shape == known.shape and bool((found - known).norm() < 0.01 * known.norm())
+
+
+def _state() -> dict[str, Tensor]:
+    return load_tensors(resources.files("wplus").joinpath("weights", FILE).read_bytes())
+
+
 def shorten(generator: Generator) -> ShortGenerator:
     """A generator cut short, around its own layers, with the head that was fitted to it.
 
@@ -92,14 +106,15 @@ def shorten(generator: Generator) -> ShortGenerator:
         generator: mobilestylegan-ffhq; the head knows no other.
 
     Raises:
-        ConfigError: it is another kind of generator, or one of other sizes.
+        ConfigError: it is another generator.
     """
-    if not isinstance(generator, MobileStyleGAN):
+    if not isinstance(generator, MobileStyleGAN) or not can_shorten(generator):
         raise ConfigError(
-            f"there is no short form of a {type(generator).__name__}, only of mobilestylegan-ffhq;"
-            " use the full decoder"
+            f"there is no short form of this {type(generator).__name__}, only of"
+            " mobilestylegan-ffhq; use the full decoder"
         )
-    state = load_tensors(resources.files("wplus").joinpath("weights", FILE).read_bytes())
+    state = _state()
+    del state[WITNESS]
     hidden, channels = state["narrow.weight"].shape[:2]
     head = ShortHead(channels, hidden, state["affine.weight"].shape[1])
     load_strict(head, {name: value.float() for name, value in state.items()}, FILE)

@@ -80,7 +80,7 @@ class Together:
     def __init__(self, kind: str, devices: int, nodes: int) -> None:
         try:
             from lightning_fabric import Fabric
-            from lightning_fabric.strategies import DDPStrategy
+            from lightning_fabric.strategies.ddp import DDPStrategy
         except ImportError:
             raise ConfigError(
                 "training with several processes needs Lightning Fabric: pip install 'wplus[train]'"
@@ -117,7 +117,8 @@ class Together:
 
     def unshared(self, encoder: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
         """See `Processes.unshared`."""
-        context: AbstractContextManager[Any] = self._fabric.no_backward_sync(encoder, enabled)
+        wrapped: Any = encoder  # by `share`
+        context: AbstractContextManager[Any] = self._fabric.no_backward_sync(wrapped, enabled)
         return context
 
     def sum(self, values: Tensor) -> Tensor:
