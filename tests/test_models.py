@@ -10,7 +10,9 @@ import torch
 
 import tiny
 import wplus
-from wplus import checkpoints, models
+from wplus import checkpoints, models, networks
+from wplus.config import ModelConfig
+from wplus.encoders import CompactEncoder
 from wplus.errors import ConfigError, FormatError, WeightsError
 from wplus.psp import PSP
 
@@ -48,13 +50,50 @@ def test_names_come_before_files_of_other_names(
         wplus.load("small")  # a file of that name is what the user sees
 
 
-@pytest.mark.parametrize("name", ["mobilestylegan", "mobilestylegan_ffhq", "nonsense", "ffhq"])
-def test_unknown_names(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("mobilestylegan", "mobilestylegan-ffhq"),
+        ("mobilestylegan_ffhq", "mobilestylegan-ffhq"),
+        ("face", "faces"),
+        ("nonsense", "faces"),
+    ],
+)
+def test_unknown_names(name: str, near: str) -> None:
     with pytest.raises(WeightsError) as error:
         wplus.load(name)
     assert str(error.value) == (
-        f"{name}: no model of this name and no such file; did you mean mobilestylegan-ffhq?"
+        f"{name}: no model of this name and no such file; did you mean {near}?"
     )
+
+
+def test_the_shipped_encoder() -> None:
+    """It fits the generator, is small, and says what it may be used for."""
+    path = Path(models.__file__).parent / "weights" / "faces.safetensors"
+    assert path.stat().st_size < 8e6
+    config, state = checkpoints.read(path)
+    assert isinstance(config, ModelConfig)
+    assert (config.task, config.source) == ("inversion", "photo")
+    assert "non-commercial" in config.license
+    assert config.encoder is not None
+    encoder = networks.build(config.encoder)
+    encoder.load_state_dict({name: value.float() for name, value in state.items()})
+    assert isinstance(encoder, CompactEncoder)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) < 10e6
+    assert (encoder.num_styles, encoder.style_dim) == (23, 512)
+
+
+@pytest.mark.network
+def test_faces_encodes_its_own_samples() -> None:
+    model = wplus.load("faces")
+    codes = model.sample(2, truncation=0.7, seed=3)
+    with torch.no_grad():
+        found = model.encode(model.decode(codes))
+    spread = (codes - model.mean_codes).square().mean()
+    assert (found - codes).square().mean() < 0.8 * spread
+    assert found.shape == codes.shape
+    with pytest.raises(ConfigError, match="has no encoder"):
+        wplus.load("mobilestylegan-ffhq").encode(model.decode(codes[:1]))
 
 
 @pytest.mark.parametrize("name", ["none.pt", "none.safetensors", "no/such/model", "none.pkl"])
@@ -114,7 +153,7 @@ def test_networks_without_a_generator(tmp_path: Path) -> None:
 def test_the_default_model() -> None:
     model = wplus.load()
     assert (model.num_styles, model.resolution) == (23, 1024)
-    assert model.encoder is None
+    assert model.encoder is not None
     assert model.config.generator.kind == "mobilestylegan"
     face = wplus.images.resize(model.decode(model.mean_codes[None]), 64)
     assert face.shape == (1, 3, 64, 64)

@@ -1,4 +1,4 @@
-"""How photographs are refined: what is planned for which model, and that the plan is carried out."""
+"""How photographs are refined: what is planned for which model, and that it is carried out."""
 
 from __future__ import annotations
 

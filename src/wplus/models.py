@@ -5,26 +5,31 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file
 from torch import nn
 
-from wplus import checkpoints, weights
+from wplus import checkpoints, networks, weights
 from wplus.config import ModelConfig
+from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WeightsError
 from wplus.formats import foreign
+from wplus.formats.strict import load_strict
 from wplus.psp import PSP
 
-DEFAULT = "mobilestylegan-ffhq"
+DEFAULT = "faces"
+GENERATOR = "mobilestylegan-ffhq"
 LICENSE = "non-commercial research (distilled from StyleGAN2-FFHQ)"
 
 
 def _mobilestylegan_ffhq() -> nn.Module:
-    name = "mobilestylegan-ffhq"
+    name = GENERATOR
     files = [
         weights.path(f"{name}-{part}.{suffix}")
         for suffix in ("xml", "bin")
@@ -33,12 +38,33 @@ def _mobilestylegan_ffhq() -> nn.Module:
     content, state = foreign.mobile_files(*files)
     config = ModelConfig.parse({**content, "license": LICENSE})
     # The mean of 100,000 w (seed 0) takes seconds to compute and 2 kB: it is in the package.
-    mean = resources.files("wplus").joinpath("weights", f"{name}-mean.safetensors")
-    state["generator.mean_w"] = load_tensors(mean.read_bytes())["mean_w"]
+    with _shipped(f"{name}-mean") as path:
+        state["generator.mean_w"] = load_file(path)["mean_w"]
     return checkpoints.assemble(config, state, name).eval().requires_grad_(False)
 
 
-NAMED: dict[str, Callable[[], nn.Module]] = {"mobilestylegan-ffhq": _mobilestylegan_ffhq}
+def _shipped(name: str) -> AbstractContextManager[Path]:
+    file = resources.files("wplus").joinpath("weights", f"{name}.safetensors")
+    return resources.as_file(file)
+
+
+def _with_encoder(name: str) -> nn.Module:
+    """A shipped encoder, whose file is in the package, before the generator that is fetched."""
+    model = _mobilestylegan_ffhq()
+    assert isinstance(model, PSP)
+    with _shipped(name) as path:
+        about, state = checkpoints.read(path)
+        assert isinstance(about, ModelConfig) and about.encoder is not None
+        encoder = networks.build(about.encoder)
+        load_strict(encoder, {key: value.float() for key, value in state.items()}, name)
+    assert isinstance(encoder, Encoder)
+    return PSP(encoder, model.generator, about).eval().requires_grad_(False)
+
+
+NAMED: dict[str, Callable[[], nn.Module]] = {
+    "faces": partial(_with_encoder, "faces"),
+    GENERATOR: _mobilestylegan_ffhq,
+}
 
 
 def load(

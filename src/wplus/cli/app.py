@@ -32,7 +32,7 @@ Model = Annotated[str, Parameter(help="A shipped model's name, or a model file o
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps, ….")]
 Json = Annotated[bool, Parameter(name="--json", negative=())]
 Precision = Literal["float32", "bfloat16"]
-DEFAULT_MODEL = "mobilestylegan-ffhq"
+DEFAULT_MODEL = "faces"
 
 
 def main() -> None:

@@ -15,8 +15,9 @@ from wplus import latents
 from wplus.data.finding import pictures_in
 from wplus.errors import ConfigError, WeightsError, WplusError
 from wplus.faces.batch import about, unused
-from wplus.losses import LPIPS, load_lpips
+from wplus.losses import LPIPS, IdentityLoss, load_lpips, load_mobilefacenet
 from wplus.psp import PSP
+from wplus.reconstruct import Plan, refine_photographs
 from wplus.refine import Schedule, Weights, refine
 from wplus.tasks import Task
 from wplus.translate import choosing
@@ -174,16 +175,66 @@ def answer(
             report = None
             if progress is not None:
                 report = partial(_shifted, progress, index * steps, len(codes) * steps)
-            phases = RECIPES[task.name].phases(steps, question.factor, model.encoder is None)
-            refined, count = refine_in_phases(
-                model, known, each[None], phases, lpips, options.precision, report
-            )
+            if known.measure is None and known.importance is None:
+                refined, count = refine_whole(
+                    model, known.target, each[None], steps, lpips, options.precision, report
+                )
+            else:
+                phases = RECIPES[task.name].phases(steps, question.factor, model.encoder is None)
+                refined, count = refine_in_phases(
+                    model, known, each[None], phases, lpips, options.precision, report
+                )
             found.append(refined)
             made = max(made, count)
         codes = torch.cat(found)
         pictures = [model.decode(each[None]) for each in codes]
     after = None if known is None else known.consistency(pictures[0])
     return Reply(codes, torch.cat(pictures), before, after, made)
+
+
+def refine_whole(
+    model: PSP,
+    target: Tensor,
+    start: Tensor,
+    steps: int,
+    lpips: LPIPS | None,
+    precision: torch.dtype | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Tensor, int]:
+    """A code refined towards a whole picture, as `wplus invert` does it.
+
+    Args:
+        model: its generator is used.
+        target: (1, 3, H, W) in [-1, 1].
+        start: (1, L, style_dim).
+        steps: through the whole generator.
+        lpips, precision: see `refine`.
+        progress: called with a number of steps, never more than `steps`.
+
+    Returns:
+        The code, and how many steps were made in all.
+
+    Raises:
+        ConfigError: without `lpips`.
+    """
+    if lpips is None:
+        raise ConfigError("refinement needs lpips")
+    plan = Plan.of(model, steps)
+    total = max(plan.ahead + steps, 1)
+    identity = (
+        IdentityLoss(load_mobilefacenet()).to(model.device) if plan.weights.identity else None
+    )
+    refined = refine_photographs(
+        model,
+        target,
+        start,
+        plan,
+        lpips=lpips,
+        identity=identity,
+        precision=precision,
+        progress=None if progress is None else (lambda n, _: progress(n * steps // total)),
+    )
+    return refined.codes, refined.steps
 
 
 def refine_in_phases(
