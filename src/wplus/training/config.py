@@ -85,7 +85,7 @@ class NetworkSettings(Settings):
     decoder: Literal["full", "short"] = setting(
         "full",
         "What makes the pictures that losses see: full is the generator, short its layers up to"
-        " 128² and a small head (mobilestylegan-ffhq only), for less than half the time of a step.",
+        " 128² and a small head (mobilestylegan-ffhq only), for half the time of a step.",
     )
     noise: Literal["auto", "fixed", "random", "none"] = setting(
         "auto",
