@@ -17,9 +17,9 @@ from wplus import codes as code_files
 from wplus import faces, images
 from wplus.errors import FaceError, ImageError, WplusError
 from wplus.faces.batch import about, unused
-from wplus.losses import LPIPS, IdentityLoss, load_lpips, load_mobilefacenet
+from wplus.losses import LPIPS, IdentityLoss, load_lpips
 from wplus.psp import PSP
-from wplus.reconstruct import Plan, refine_photographs
+from wplus.reconstruct import Plan, load_identity, refine_photographs
 
 SIZE = 256  # of the picture that is encoded and compared
 SHOWN = 512  # side of the pictures in a comparison
@@ -202,9 +202,7 @@ def load_judges(model: PSP) -> Judges:
     Raises:
         WeightsError: one cannot be fetched.
     """
-    wanted = Plan.of(model, 1).weights.identity
-    identity = IdentityLoss(load_mobilefacenet()).to(model.device) if wanted else None
-    return Judges(load_lpips().to(model.device), identity)
+    return Judges(load_lpips().to(model.device), load_identity(model))
 
 
 @dataclass(frozen=True, eq=False)

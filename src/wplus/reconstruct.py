@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from wplus.generators import can_shorten, shorten
-from wplus.losses import LPIPS, IdentityLoss
+from wplus.losses import LPIPS, IdentityLoss, load_mobilefacenet
 from wplus.psp import PSP
 from wplus.refine import Refinement, Schedule, Weights, refine
 
@@ -48,6 +48,17 @@ class Plan:
         schedule = Schedule(steps=steps, learning_rate=0.04)
         ahead = 2 * steps if can_shorten(model.generator) else 0
         return cls(ahead, schedule, Weights(identity=identity))
+
+
+def load_identity(model: PSP) -> IdentityLoss | None:
+    """The net of the plan's identity term, where the model is; None where it has no weight.
+
+    Raises:
+        WeightsError: it cannot be fetched.
+    """
+    if not Plan.of(model, 1).weights.identity:
+        return None
+    return IdentityLoss(load_mobilefacenet()).to(model.device)
 
 
 def refine_photographs(

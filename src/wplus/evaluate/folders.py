@@ -19,9 +19,9 @@ from wplus.evaluate.run import evaluate
 from wplus.evaluate.settings import Settings
 from wplus.evaluate.sheets import First, Sheet, Worst
 from wplus.evaluate.ways import Given, OnePass, Refined, Way
-from wplus.losses import IdentityLoss, load_lpips, load_mobilefacenet
+from wplus.losses import load_lpips
 from wplus.psp import PSP
-from wplus.reconstruct import Plan
+from wplus.reconstruct import load_identity
 from wplus.refine import fast_precision
 
 WORST, FIRST = 10, 20  # pictures on the sheets
@@ -71,9 +71,7 @@ def evaluate_folders(
         if settings.refine:
             lpips = judge.lpips.get("alexnet") or load_lpips().to(device)
             on_the_way = fast_precision(model.device) if settings.precision == "auto" else None
-            ways.append(
-                Refined(model, settings.refine, lpips, on_the_way, _identity_of_refinement(model))
-            )
+            ways.append(Refined(model, settings.refine, lpips, on_the_way, load_identity(model)))
         if settings.samples:
             sets.append(Samples(model, settings.samples, settings.truncation))
     sheets = {} if out is None else {one.name: _sheets(judge) for one in sets}
@@ -89,12 +87,6 @@ def evaluate_folders(
         progress=progress,
     )
     return report, [] if out is None else _write(report, out, sheets)
-
-
-def _identity_of_refinement(model: PSP) -> IdentityLoss | None:
-    """The net that refinement of this model looks at; never the one that judges."""
-    wanted = Plan.of(model, 1).weights.identity
-    return IdentityLoss(load_mobilefacenet()).to(model.device) if wanted else None
 
 
 def _described(settings: Settings, device: torch.device | str) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from wplus import latents
 from wplus.data.finding import pictures_in
 from wplus.errors import ConfigError, WeightsError, WplusError
 from wplus.faces.batch import about, unused
-from wplus.losses import LPIPS, IdentityLoss, load_lpips, load_mobilefacenet
+from wplus.losses import LPIPS, load_lpips
 from wplus.psp import PSP
-from wplus.reconstruct import Plan, refine_photographs
+from wplus.reconstruct import Plan, load_identity, refine_photographs
 from wplus.refine import Schedule, Weights, refine
 from wplus.tasks import Task
 from wplus.translate import choosing
@@ -221,16 +221,13 @@ def refine_whole(
         raise ConfigError("refinement needs lpips")
     plan = Plan.of(model, steps)
     total = max(plan.ahead + steps, 1)
-    identity = (
-        IdentityLoss(load_mobilefacenet()).to(model.device) if plan.weights.identity else None
-    )
     refined = refine_photographs(
         model,
         target,
         start,
         plan,
         lpips=lpips,
-        identity=identity,
+        identity=load_identity(model),
         precision=precision,
         progress=None if progress is None else (lambda n, _: progress(n * steps // total)),
     )
