@@ -88,8 +88,8 @@ def test_an_encoder_is_trained_further(generator_file: str, tmp_path: Path) -> N
             assert torch.equal(model.encoder.state_dict()[name], value)
         torch.testing.assert_close(model.mean_codes, mean)
         assert all(p.requires_grad for p in model.encoder.parameters())
-    with pytest.raises(ConfigError, match="sources of 1 channels, and the encoder reads 3"):
-        build(config("sketch", network={"init": str(path)}))
+    model = build(config("sketch", network={"init": str(path)}))
+    assert model.encoder.input_channels == model.config.encoder.options["input_channels"] == 1
     with pytest.raises(ConfigError, match="has no encoder to start from"):
         build(config(network={"init": generator_file}))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
 from contextlib import suppress
@@ -23,6 +22,8 @@ from wplus.generators import Generator
 from wplus.losses.objective import Objective
 from wplus.psp import PSP
 from wplus.tasks import Task, find
+from wplus.training import teacher as teaching
+from wplus.training.adapting import adapt
 from wplus.training.config import LossSettings, TrainConfig
 from wplus.training.opening import open_data
 
@@ -43,6 +44,7 @@ class Materials:
         training: examples of every step.
         validation: pictures that are not trained on, if any.
         judge: the losses of validation, where they are others than those of training.
+        teacher: whose codes are learned from, where the true ones are not known.
     """
 
     model: PSP
@@ -50,12 +52,15 @@ class Materials:
     training: Mixture
     validation: Dataset | None = None
     judge: Objective | None = None
+    teacher: PSP | None = None
 
     def fingerprints(self) -> dict[str, str]:
         """Of what a run cannot go on without: equal for equal data and generator."""
         found = {"data": self.training.fingerprint(), "generator": digest(self.model.generator)}
         if self.validation is not None:
             found["validation"] = self.validation.fingerprint()
+        if self.teacher is not None and self.teacher.encoder is not None:
+            found["teacher"] = digest(self.teacher.encoder)
         return found
 
 
@@ -75,13 +80,17 @@ def build(config: TrainConfig, trained: ModelConfig | None = None) -> Materials:
     model = build_model(config, task, trained)
     mixture, validation = open_data(config, task, model.generator)
     objective = build_objective(config, model.generator)
-    judge = None
-    if validation is not None and not objective.needs_image and not _knows_codes(validation):
+    judge = teacher = None
+    if config.network.teacher is not None:
+        teacher = _psp(config.network.teacher)
+        teaching.check(teacher, model, config.network.teacher)
+    blind = validation is not None and not objective.needs_image and teacher is None
+    if blind and validation is not None and not _knows_codes(validation):
         logger.info(
             "no codes are known of the validation pictures: they are judged by l2 and lpips"
         )
         judge = Objective(OF_PHOTOGRAPHS, lpips=losses.load_lpips(config.losses.lpips_net))
-    return Materials(model, objective, mixture, validation, judge)
+    return Materials(model, objective, mixture, validation, judge, teacher)
 
 
 def _knows_codes(dataset: Dataset) -> bool:
@@ -115,8 +124,10 @@ def build_model(config: TrainConfig, task: Task, trained: ModelConfig | None = N
         encoder = _encoder(part)
         licenses = [trained.license]
     elif init is not None and init.config.encoder is not None and init.encoder is not None:
-        part, from_mean = init.config.encoder, init.config.start_from_mean
-        encoder = copy.deepcopy(init.encoder)  # what was read stands in the file's memory
+        from_mean = init.config.start_from_mean
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.run.seed)
+            encoder, part = adapt(init.encoder, init.config.encoder, task.input_channels)
         licenses.append(init.config.license)
     else:
         with torch.random.fork_rng(devices=[]):

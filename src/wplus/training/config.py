@@ -81,6 +81,10 @@ class NetworkSettings(Settings):
         " or auto (the shipped face network for compact, none for others).",
     )
     init: str | None = setting(None, "A model whose encoder is trained further.")
+    teacher: str | None = setting(
+        None, "A model of photographs, whose codes of the targets are what --code compares with.",
+        changeable=True,
+    )  # fmt: skip
     start_from_mean: bool = setting(True, "The encoder gives offsets from the mean code.")
     decoder: Literal["full", "short"] = setting(
         "full",
@@ -225,6 +229,8 @@ class TrainConfig:
             raise ConfigError(f"shares are {len(data.shares)}, but data are {len(data.data)}")
         if len(data.truncation) != 2 or not 0 <= data.truncation[0] <= data.truncation[1]:
             raise ConfigError(f"truncation must be two numbers from 0 up, not {data.truncation}")
+        if self.network.teacher is not None and not self.weights["code"]:
+            raise ConfigError("a teacher's codes are of no use without a weight of code")
         if self.weights["identity"] and self.weights["similarity"]:
             raise ConfigError("identity (faces) and similarity (anything else) exclude each other")
         if self.weights["similarity"] and self.losses.similarity_net is None:

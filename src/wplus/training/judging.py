@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wplus import data
-from wplus.data import Dataset, Mixture, Synthesizer
+from wplus.data import Dataset, Mixture
 from wplus.data.base import Batch, collate
 from wplus.encoders import Encoder
 from wplus.errors import ImageError
@@ -17,6 +17,7 @@ from wplus.training import preview
 from wplus.training.config import TrainConfig
 from wplus.training.processes import Processes
 from wplus.training.step import Forward
+from wplus.training.teacher import Prepare
 from wplus.training.validation import validate
 
 FOLDER = "previews"
@@ -40,7 +41,7 @@ class Judge:
         self,
         forward: Forward,
         encoder: Encoder,
-        prepare: Synthesizer,
+        prepare: Prepare,
         together: Processes,
         settings: TrainConfig,
         validation: Dataset | None,

@@ -34,6 +34,7 @@ from wplus.training.processes import Processes
 from wplus.training.state import Saved, State
 from wplus.training.step import Decoder, Forward, Step
 from wplus.training.stopping import Stopping
+from wplus.training.teacher import Prepare, Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,9 @@ def _train(
     )
 
     # The data. Recipes of synthetic examples are rendered where the generator is.
-    prepare = Synthesizer(generator, device)
+    prepare: Prepare = Synthesizer(generator, device)
+    if materials.teacher is not None:
+        prepare = Teacher(prepare, materials.teacher.to(device), lower)
     judge = Judge(
         replace(forward, decoder=decoder("fixed"), objective=judged_by),
         average.encoder,
