@@ -14,6 +14,7 @@ from toy import tiny
 from wplus.training import Ranger
 from wplus.training.config import OptimizerSettings
 from wplus.training.ema import Average
+from wplus.training.muon import Muon
 from wplus.training.optimization import make_optimizer, rate_at, set_rate
 from wplus.training.stopping import Stopping
 
@@ -35,7 +36,7 @@ def test_the_rate_rises_and_falls() -> None:
     assert [rate_at(slow_start, i) for i in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
 
 
-@pytest.mark.parametrize("kind", ["ranger", "adamw"])
+@pytest.mark.parametrize("kind", ["ranger", "adamw", "muon"])
 def test_the_trunk_can_go_slower(kind: str) -> None:
     encoder = tiny.model("stylegan2", "compact").encoder
     settings = OptimizerSettings(
@@ -45,7 +46,8 @@ def test_the_trunk_can_go_slower(kind: str) -> None:
         weight_decay=0.25,
     )
     optimizer = make_optimizer(encoder, settings)
-    assert isinstance(optimizer, Ranger if kind == "ranger" else torch.optim.AdamW)
+    kinds = {"ranger": Ranger, "adamw": torch.optim.AdamW, "muon": Muon}
+    assert isinstance(optimizer, kinds[kind])
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.25}
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     encoder.requires_grad_(True)

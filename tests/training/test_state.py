@@ -38,7 +38,7 @@ def optimizer_of(kind: str, net: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=1e-2, weight_decay=0.1)
 
 
-@pytest.mark.parametrize("kind", ["ranger", "adamw"])
+@pytest.mark.parametrize("kind", ["ranger", "adamw", "muon"])
 def test_going_on_is_exact(tmp_path: Path, kind: str) -> None:
     never, average = network(0), network(1)
     optimizer = optimizer_of(kind, never)

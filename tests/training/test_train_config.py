@@ -106,7 +106,7 @@ def test_every_setting_is_documented_as_it_is() -> None:
         ({"optimizer": {"learning_rate": 0}}, "learning_rate must be above 0"),
         ({"optimizer": {"learning_rate": math.nan}}, "learning_rate must be above 0"),
         ({"optimizer": {"ema": 1.0}}, "ema must be at least 0 and at most"),
-        ({"optimizer": {"optimizer": "sgd"}}, "optimizer must be one of ranger, adamw"),
+        ({"optimizer": {"optimizer": "sgd"}}, "optimizer must be one of ranger, adamw, muon"),
         ({"run": {"compile": 1}}, "compile must be true or false, not 1"),
         ({"run": {"time_limit": 0}}, "time_limit must be above 0"),
         ({"data": {"data": "photos"}}, "data must be a list, not 'photos'"),

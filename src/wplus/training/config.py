@@ -135,7 +135,9 @@ class OptimizerSettings(Settings):
         1, "Parts in which a process goes through its share of a batch, to save memory.",
         low=1, changeable=True,
     )  # fmt: skip
-    optimizer: Literal["ranger", "adamw"] = setting("ranger", "Ranger is the paper's.")
+    optimizer: Literal["ranger", "adamw", "muon"] = setting(
+        "ranger", "Ranger is the paper's; muon learns most from a picture."
+    )
     learning_rate: float = setting(1e-4, "Step size, at its peak.", above=0.0)
     trunk_rate: float = setting(1.0, "The trunk's step size, as a share of it.", low=0.0)
     weight_decay: float = setting(0.0, "Decoupled from the gradient.", low=0.0)

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from wplus.training.config import OptimizerSettings
+from wplus.training.muon import Muon
 from wplus.training.ranger import Ranger
 
 
 def make_optimizer(encoder: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Ranger or AdamW, with the trunk in a group of its own."""
+    """Ranger, AdamW or Muon, with the trunk in a group of its own."""
     trunk = [p for name, p in encoder.named_parameters() if name.startswith("trunk.")]
     others = [p for name, p in encoder.named_parameters() if not name.startswith("trunk.")]
     shares = ((trunk, settings.trunk_rate), (others, 1.0))
@@ -23,6 +24,8 @@ def make_optimizer(encoder: nn.Module, settings: OptimizerSettings) -> torch.opt
     decay = settings.weight_decay
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=decay)
+    if settings.optimizer == "muon":
+        return Muon(groups, settings.learning_rate, weight_decay=decay)
     return Ranger(groups, settings.learning_rate, weight_decay=decay)
 
 
