@@ -53,7 +53,7 @@ def test_names_come_before_files_of_other_names(
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        ("mobilestylegan", "mobilestylegan-ffhq"),
+        ("mobilestylegan-ffqh", "mobilestylegan-ffhq"),
         ("mobilestylegan_ffhq", "mobilestylegan-ffhq"),
         ("face", "faces"),
         ("nonsense", "faces"),

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, FormatError
 from wplus.files import atomic
-from wplus.formats import foreign, quantized
+from wplus.formats import differences, foreign, quantized
 from wplus.formats.opening import line
 from wplus.formats.strict import load_strict
 from wplus.generators import Generator
@@ -33,6 +35,44 @@ logger = logging.getLogger(__name__)
 
 KEY = "wplus"  # of the metadata: a JSON table with `version` and `model` or `network`
 VERSION = 1
+PARTS = ("encoder", "generator")
+
+
+@dataclass(frozen=True)
+class Differences:
+    """One network of a model, stored as what differs from the same network of another model.
+
+    Attributes:
+        path: the file.
+        config: of the model that it makes, the base's other network included.
+        part: which network, one of `PARTS`.
+        base: name of the model whose network it differs from.
+        sha256: digest of that network's tensors (`formats.differences.digest`).
+        tensors: as `formats.differences.pack` made them.
+    """
+
+    path: Path
+    config: ModelConfig
+    part: str
+    base: str
+    sha256: str
+    tensors: Mapping[str, Tensor]
+
+    def on(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The network's tensors, given those of the base.
+
+        Raises:
+            FormatError: this is not the base that the differences were taken from.
+        """
+        if differences.digest(base) != self.sha256:
+            raise FormatError(
+                f"{self.path}: holds differences from another {self.part} than that of the"
+                f" {self.base} at hand; take both from one release of wplus"
+            )
+        try:
+            return differences.unpack(self.tensors, base)
+        except ValueError as error:
+            raise FormatError(f"{self.path}: is damaged ({line(error)})") from None
 
 
 def read(path: str | os.PathLike[str]) -> tuple[ModelConfig | Part, dict[str, Tensor]]:
@@ -57,31 +97,87 @@ def read(path: str | os.PathLike[str]) -> tuple[ModelConfig | Part, dict[str, Te
 
 
 def _read_ours(path: Path) -> tuple[ModelConfig | Part, dict[str, Tensor]]:
+    content = _content(path)
+    try:
+        if "differences" in content:
+            part, base, _ = _about_differences(content["differences"])
+            raise ConfigError(
+                f"holds only how its {part} differs from {base}'s; name it to wplus.load or to a"
+                " command's --model, which put the two together"
+            )
+        config: ModelConfig | Part
+        if "network" in content:
+            config = Part.parse(content["network"], "network")
+        else:
+            config = ModelConfig.parse(content.get("model"))
+        return config, quantized.unpack(_stored(path))
+    except ConfigError as error:
+        raise FormatError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise FormatError(f"{path}: is damaged ({line(error)})") from None
+
+
+def read_differences(path: str | os.PathLike[str]) -> Differences | None:
+    """A file of differences; None if `path` is anything else, be it missing or damaged.
+
+    Raises:
+        FormatError: it is such a file, but its configuration makes no sense.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".safetensors" or not path.is_file():
+        return None
+    try:
+        content = _content(path)
+    except FormatError:
+        return None  # whoever reads it as another kind says what is wrong
+    if "differences" not in content:
+        return None
+    try:
+        part, base, sha256 = _about_differences(content["differences"])
+        config = ModelConfig.parse(content.get("model"))
+    except ConfigError as error:
+        raise FormatError(f"{path}: {error}") from None
+    return Differences(path, config, part, base, sha256, _stored(path))
+
+
+def _about_differences(about: object) -> tuple[str, str, str]:
+    if isinstance(about, dict) and set(about) == {"part", "base", "sha256"}:
+        part, base, sha256 = about["part"], about["base"], about["sha256"]
+        if part in PARTS and isinstance(base, str) and isinstance(sha256, str):
+            return part, base, sha256
+    raise ConfigError("its differences do not say from what they are: part, base and sha256")
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What the metadata of a file of ours says; the tensors are not read."""
     if not path.is_file():
         raise FormatError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        state = quantized.unpack(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise FormatError(f"{path}: not a safetensors file, or damaged ({line(error)})") from None
     if KEY not in metadata:
         raise FormatError(f"{path}: a safetensors file, but not a model of wplus (no metadata)")
     try:
         content = json.loads(metadata[KEY])
-        if not isinstance(content, dict):
-            raise ConfigError("its configuration is not a table")
-        if content.get("version") != VERSION:
-            raise ConfigError(
-                f"is of version {content.get('version')!r}; this wplus reads version {VERSION}"
-            )
-        if "network" in content:
-            return Part.parse(content["network"], "network"), state
-        return ModelConfig.parse(content.get("model")), state
-    except ConfigError as error:
-        raise FormatError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: its configuration is damaged ({line(error)})") from None
+    if not isinstance(content, dict):
+        raise FormatError(f"{path}: its configuration is not a table")
+    if content.get("version") != VERSION:
+        raise FormatError(
+            f"{path}: is of version {content.get('version')!r}; this wplus reads version {VERSION}"
+        )
+    return content
+
+
+def _stored(path: Path) -> dict[str, Tensor]:
+    """Tensors as they are stored."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FormatError(f"{path}: not a safetensors file, or damaged ({line(error)})") from None
 
 
 def load(path: str | os.PathLike[str]) -> nn.Module:
@@ -191,3 +287,34 @@ def write(content: dict[str, Any], state: dict[str, Tensor], path: Path) -> None
     metadata = {KEY: json.dumps({"version": VERSION, **content}, sort_keys=True)}
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
+
+
+def write_differences(
+    config: ModelConfig,
+    part: str,
+    state: Mapping[str, Tensor],
+    base: str,
+    tensors_of_base: Mapping[str, Tensor],
+    path: Path,
+) -> dict[str, Tensor]:
+    """Write one network of a model as differences from another's, atomically.
+
+    Args:
+        config: of the whole model.
+        part: which network, one of `PARTS`.
+        state: its tensors, without the network's name before them.
+        base: name of the model whose network it differs from.
+        tensors_of_base: that network's, as they are read.
+        path: the file.
+
+    Returns:
+        The tensors that readers of the file will have.
+
+    Raises:
+        ValueError: a number is not finite.
+        OSError: the file cannot be written.
+    """
+    packed = differences.pack(state, tensors_of_base)
+    about = {"part": part, "base": base, "sha256": differences.digest(tensors_of_base)}
+    write({"model": json.loads(config.to_json()), "differences": about}, packed, path)
+    return differences.unpack(packed, tensors_of_base)

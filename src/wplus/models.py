@@ -4,43 +4,70 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from wplus import checkpoints, networks, weights
+from wplus import checkpoints, weights
 from wplus.config import ModelConfig
-from wplus.encoders import Encoder
-from wplus.errors import ConfigError, WeightsError
+from wplus.errors import ConfigError, FormatError, WeightsError
 from wplus.formats import foreign
-from wplus.formats.strict import load_strict
 from wplus.psp import PSP
 
 DEFAULT = "faces"
 GENERATOR = "mobilestylegan-ffhq"
 LICENSE = "non-commercial research (distilled from StyleGAN2-FFHQ)"
 
+Tensors = dict[str, Tensor]
 
-def _mobilestylegan_ffhq() -> nn.Module:
-    name = GENERATOR
-    files = [
-        weights.path(f"{name}-{part}.{suffix}")
-        for suffix in ("xml", "bin")
-        for part in ("mapping", "synthesis")
-    ]
-    content, state = foreign.mobile_files(*files)
-    config = ModelConfig.parse({**content, "license": LICENSE})
-    # The mean of 100,000 w (seed 0) takes seconds to compute and 2 kB: it is in the package.
-    with _shipped(f"{name}-mean") as path:
-        state["generator.mean_w"] = load_file(path)["mean_w"]
-    return checkpoints.assemble(config, state, name).eval().requires_grad_(False)
+
+@dataclass(frozen=True)
+class Shipped:
+    """What a shipped model is made of; files are named without `.safetensors`.
+
+    Attributes:
+        encoder: file in the package, whole or differences; None for a generator alone.
+        generator: `GENERATOR`, which is fetched, or a file of differences from it.
+        task: what the model is for, where that is not what its encoder was trained for.
+    """
+
+    encoder: str | None = None
+    generator: str = GENERATOR
+    task: str | None = None
+
+    def here(self) -> bool:
+        """Whether its files are in the package."""
+        files = {self.encoder, self.generator} - {None, GENERATOR}
+        return all(_is_shipped(str(file)) for file in files)
+
+
+SHIPPED: Mapping[str, Shipped] = MappingProxyType(
+    {
+        "faces": Shipped("faces"),
+        "faces-frontal": Shipped("faces-frontal"),
+        "faces-sketch": Shipped("faces-sketch"),
+        "faces-labels": Shipped("faces-labels"),
+        "faces-super": Shipped("faces-super"),
+        "faces-inpainting": Shipped("faces-inpainting"),
+        "faces-toon": Shipped("faces", "mobilestylegan-toon", task="toonify"),
+        "mobilestylegan-toon": Shipped(None, "mobilestylegan-toon"),
+        GENERATOR: Shipped(),
+    }
+)
+"""Every model by name; `NAMED` has those whose files are there."""
+
+
+def _is_shipped(name: str) -> bool:
+    return resources.files("wplus").joinpath("weights", f"{name}.safetensors").is_file()
 
 
 def _shipped(name: str) -> AbstractContextManager[Path]:
@@ -48,23 +75,103 @@ def _shipped(name: str) -> AbstractContextManager[Path]:
     return resources.as_file(file)
 
 
-def _with_encoder(name: str) -> nn.Module:
-    """A shipped encoder, whose file is in the package, before the generator that is fetched."""
-    model = _mobilestylegan_ffhq()
-    assert isinstance(model, PSP)
-    with _shipped(name) as path:
-        about, state = checkpoints.read(path)
-        assert isinstance(about, ModelConfig) and about.encoder is not None
-        encoder = networks.build(about.encoder)
-        load_strict(encoder, {key: value.float() for key, value in state.items()}, name)
-    assert isinstance(encoder, Encoder)
-    return PSP(encoder, model.generator, about).eval().requires_grad_(False)
+def _assembled(name: str) -> nn.Module:
+    row = SHIPPED[name]
+    generator = tensors_of(row.generator, "generator")
+    encoder = None if row.encoder is None else tensors_of(row.encoder, "encoder")
+    return _together(encoder, generator, name, row.task)
+
+
+def _together(
+    encoder: tuple[ModelConfig, Tensors] | None,
+    generator: tuple[ModelConfig, Tensors],
+    what: str,
+    task: str | None = None,
+) -> nn.Module:
+    config, tensors = generator
+    config = replace(config, encoder=None)
+    state = {f"generator.{name}": value for name, value in tensors.items()}
+    if encoder is not None:
+        about, tensors = encoder
+        terms = "; ".join(part for part in (about.license, config.license) if part).split("; ")
+        config = replace(
+            about,
+            generator=config.generator,
+            task=about.task if task is None else task,
+            license="; ".join(dict.fromkeys(terms)),
+        )
+        state |= {f"encoder.{name}": value for name, value in tensors.items()}
+    return checkpoints.assemble(config, state, what).eval().requires_grad_(False)
+
+
+def tensors_of(name: str, part: str) -> tuple[ModelConfig, Tensors]:
+    """Configuration and tensors of one network of a shipped model, without building it.
+
+    Args:
+        name: of `SHIPPED`.
+        part: "encoder" or "generator"; tensors have its own names, without the part's before them.
+
+    Raises:
+        WeightsError: there is no such shipped model or network, or it cannot be fetched.
+        FormatError: a file is damaged, or holds differences from another base.
+    """
+    row = SHIPPED.get(name)
+    file = None if row is None else row.encoder if part == "encoder" else row.generator
+    if file is None or (file != GENERATOR and not _is_shipped(file)):
+        raise WeightsError(f"{name}: this wplus has no {part} of this name; update it")
+    if file == GENERATOR:
+        return _mobilestylegan_ffhq()
+    with _shipped(file) as path:
+        found = checkpoints.read_differences(path)
+        if found is not None:
+            return found.config, _over_base(found)
+        config, state = checkpoints.read(path)
+    assert isinstance(config, ModelConfig)
+    return config, state
+
+
+def _over_base(found: checkpoints.Differences) -> Tensors:
+    try:
+        _, base = tensors_of(found.base, found.part)
+    except WeightsError as error:
+        raise FormatError(
+            f"{found.path}: holds differences from the {found.part} of {error}"
+        ) from None
+    return found.on(base)
+
+
+def _mobilestylegan_ffhq() -> tuple[ModelConfig, Tensors]:
+    files = [
+        weights.path(f"{GENERATOR}-{part}.{suffix}")
+        for suffix in ("xml", "bin")
+        for part in ("mapping", "synthesis")
+    ]
+    content, state = foreign.mobile_files(*files)
+    state = {name.removeprefix("generator."): value for name, value in state.items()}
+    # The mean of 100,000 w (seed 0) takes seconds to compute and 2 kB: it is in the package.
+    with _shipped(f"{GENERATOR}-mean") as path:
+        state["mean_w"] = load_file(path)["mean_w"]
+    return ModelConfig.parse({**content, "license": LICENSE}), state
+
+
+def _from_file(path: str) -> nn.Module:
+    found = checkpoints.read_differences(path)
+    if found is None:
+        return checkpoints.load(path)
+    tensors = _over_base(found)
+    try:
+        if found.part == "generator":
+            return _together(None, (found.config, tensors), path)
+        generator = tensors_of(SHIPPED[found.base].generator, "generator")
+        return _together((found.config, tensors), generator, path)
+    except ConfigError as error:
+        raise FormatError(f"{path}: {error}") from None
 
 
 NAMED: dict[str, Callable[[], nn.Module]] = {
-    "faces": partial(_with_encoder, "faces"),
-    GENERATOR: _mobilestylegan_ffhq,
+    name: partial(_assembled, name) for name, row in SHIPPED.items() if row.here()
 }
+"""What `load` takes by name."""
 
 
 def load(
@@ -97,7 +204,7 @@ def load(
     if name in NAMED and not Path(name).exists():
         network = NAMED[name]()
     elif Path(name).suffix or Path(name).exists() or os.sep in name:
-        network = checkpoints.load(name)
+        network = _from_file(name)
     else:
         near = difflib.get_close_matches(name, NAMED, n=1) or sorted(NAMED)
         raise WeightsError(

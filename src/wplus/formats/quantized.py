@@ -23,20 +23,26 @@ def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Returns:
         For each large matrix or kernel (out, …) an int8 tensor of its name and (out,) float32
-        scales under the name + `SUFFIX`; float16 for what is small.
+        scales under the name + `SUFFIX`; what is small as `half` has it.
     """
     packed: dict[str, Tensor] = {}
     for name, value in state.items():
         if not value.is_floating_point():
             packed[name] = value
         elif value.ndim < 2 or value.numel() < SMALLEST:
-            packed[name] = value.half()
+            packed[name] = half(value)
         else:
             rows = value.float().flatten(1)
             scale = (rows.abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
             packed[name] = (rows / scale[:, None]).round().to(torch.int8).view(value.shape)
             packed[name + SUFFIX] = scale
     return packed
+
+
+def half(value: Tensor) -> Tensor:
+    """In float16; in float32 if a number is too large for that."""
+    short = value.detach().half()
+    return short if bool(short.isfinite().all()) else value.detach().float()
 
 
 def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,241 @@
+"""Models of the package: whole, or differences laid over another; tiny ones stand in for them."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+import torch
+from torch import Tensor
+
+import tiny
+import wplus
+from wplus import checkpoints, models, tasks
+from wplus.config import ModelConfig
+from wplus.errors import FormatError, WeightsError
+from wplus.formats import differences, quantized
+from wplus.models import Shipped
+from wplus.psp import PSP
+from wplus.translate import choosing
+
+
+def part_of(model: PSP, part: str) -> dict[str, Tensor]:
+    network = model.encoder if part == "encoder" else model.generator
+    assert network is not None
+    return dict(network.state_dict())
+
+
+def moved(state: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    names = sorted(state)
+    return {k: state[k] + 0.05 * torch.randn(state[k].shape, generator=rng) for k in names}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`faces` in 8 bits, `faces-sketch` and `mobilestylegan-toon` as differences."""
+    monkeypatch.setattr(differences, "SMALLEST", 32)
+    monkeypatch.setattr(models, "_is_shipped", lambda name: file(tmp_path, name).is_file())
+    monkeypatch.setattr(models, "_shipped", lambda name: nullcontext(file(tmp_path, name)))
+    whole = tiny.model("mobilestylegan", "compact", license="ours; theirs")
+    bare = replace(whole.config, encoder=None, license="theirs")
+    monkeypatch.setattr(models, "_mobilestylegan_ffhq", lambda: (bare, part_of(whole, "generator")))
+    packed = quantized.pack(part_of(whole, "encoder"))
+    about = {"model": json.loads(whole.config.to_json())}
+    checkpoints.write(about, packed, file(tmp_path, "faces"))
+    rows = [
+        ("faces-sketch", "encoder", "faces", {"task": "sketch", "source": "sketch"}),
+        ("mobilestylegan-toon", "generator", models.GENERATOR, {"license": "theirs; drawn"}),
+    ]
+    for name, part, base, settings in rows:
+        _, start = models.tensors_of(base, part)
+        state = moved(start, seed=len(name))
+        if part == "generator":
+            fixed = {k: v for k, v in start.items() if k == "mean_w" or k.startswith("mapping")}
+            state |= fixed
+        config = replace(whole.config, **settings)
+        checkpoints.write_differences(config, part, state, base, start, file(tmp_path, name))
+    named = {name: partial(models._assembled, name) for name in models.SHIPPED}
+    monkeypatch.setattr(models, "NAMED", named)
+    return tmp_path
+
+
+def file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
+
+
+def one_line(name: str | Path, kind: type[Exception] = FormatError) -> str:
+    with pytest.raises(kind) as error:
+        wplus.load(name)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_an_encoder_over_its_base(folder: Path) -> None:
+    faces, sketch = wplus.load("faces"), wplus.load("faces-sketch")
+    assert (sketch.config.task, sketch.config.source) == ("sketch", "sketch")
+    expected = moved(part_of(faces, "encoder"), seed=len("faces-sketch"))
+    found = part_of(sketch, "encoder")
+    for name, value in part_of(faces, "encoder").items():
+        assert not torch.equal(found[name], value), name
+        if value.ndim > 1 and value.numel() >= 32:
+            lost = (found[name] - expected[name]).norm() / (expected[name] - value).norm()
+            assert 0.01 < lost < 0.1, name
+    for name, value in part_of(faces, "generator").items():
+        assert torch.equal(part_of(sketch, "generator")[name], value), name
+    assert torch.equal(sketch.mean_codes, faces.mean_codes)
+    assert not sketch.training
+    assert not any(parameter.requires_grad for parameter in sketch.parameters())
+
+
+def test_a_generator_over_its_base(folder: Path) -> None:
+    faces, toon = wplus.load("faces"), wplus.load("faces-toon")
+    assert toon.config.task == "toonify"
+    assert toon.config.license == "ours; theirs; drawn"
+    choosing.check(toon, "faces-toon", tasks.find("toonify"))
+    for name, value in part_of(faces, "encoder").items():
+        assert torch.equal(part_of(toon, "encoder")[name], value), name
+    codes = faces.sample(2, seed=0)
+    assert torch.equal(toon.sample(2, seed=0), codes)  # its mapping is the base's
+    assert not torch.equal(toon.decode(codes), faces.decode(codes))
+    alone = wplus.load("mobilestylegan-toon")
+    assert alone.encoder is None
+    assert torch.equal(alone.decode(codes), toon.decode(codes))
+
+
+def test_what_was_whole_is_as_before(folder: Path) -> None:
+    faces = wplus.load("faces")
+    assert faces.config.license == "ours; theirs"
+    assert (faces.config.task, faces.config.source) == ("inversion", "photo")
+    whole = tiny.model("mobilestylegan", "compact")
+    expected = quantized.unpack(quantized.pack(part_of(whole, "encoder")))
+    for name, value in part_of(faces, "encoder").items():
+        assert torch.equal(value, expected[name].float()), name
+
+
+def test_files_of_differences_are_models_too(folder: Path) -> None:
+    for name in ("faces-sketch", "mobilestylegan-toon"):
+        by_file, by_name = wplus.load(file(folder, name)), wplus.load(name)
+        assert by_file.config == by_name.config
+        state = by_name.state_dict()
+        assert all(torch.equal(value, state[key]) for key, value in by_file.state_dict().items())
+
+
+def test_readers_of_single_files_say_what_it_is(folder: Path) -> None:
+    for read in (checkpoints.read, checkpoints.load):
+        with pytest.raises(FormatError) as error:
+            read(file(folder, "faces-sketch"))
+        assert str(error.value) == (
+            f"{file(folder, 'faces-sketch')}: holds only how its encoder differs from faces's; name"
+            " it to wplus.load or to a command's --model, which put the two together"
+        )
+
+
+def test_another_base_is_refused(folder: Path) -> None:
+    other = tiny.unusual(tiny.model("mobilestylegan", "compact"), seed=5)
+    assert isinstance(other, PSP)
+    about = {"model": json.loads(other.config.to_json())}
+    state = quantized.pack(part_of(other, "encoder"))
+    checkpoints.write(about, state, file(folder, "faces"))
+    assert wplus.load("faces").encoder is not None
+    said = one_line("faces-sketch")
+    assert said == (
+        f"{file(folder, 'faces-sketch')}: holds differences from another encoder than that of the"
+        " faces at hand; take both from one release of wplus"
+    )
+    assert wplus.load("faces-toon").encoder is not None
+
+
+def test_a_base_that_is_not_there(folder: Path) -> None:
+    path = file(folder, "faces-sketch")
+    file(folder, "faces").unlink()
+    assert one_line(path) == (
+        f"{path}: holds differences from the encoder of faces: this wplus has no encoder of this"
+        " name; update it"
+    )
+
+
+@pytest.mark.parametrize("base", ["nothing", "mobilestylegan-ffhq"])
+def test_a_base_of_an_unknown_name(base: str, folder: Path) -> None:
+    _, start = models.tensors_of("faces", "encoder")
+    config = wplus.load("faces").config
+    path = folder / "mine.safetensors"
+    checkpoints.write_differences(config, "encoder", moved(start, 3), base, start, path)
+    said = one_line(path)
+    assert f"differences from the encoder of {base}: this wplus has no encoder" in said
+
+
+@pytest.mark.parametrize("about", [None, {}, {"part": "ear", "base": "faces", "sha256": "0"},
+                                   {"part": "encoder", "base": 1, "sha256": "0"}])  # fmt: skip
+def test_configurations_that_make_no_sense(about: object, folder: Path) -> None:
+    config = json.loads(wplus.load("faces").config.to_json())
+    path = folder / "mine.safetensors"
+    checkpoints.write({"model": config, "differences": about}, {"a": torch.zeros(1)}, path)
+    assert "do not say from what they are" in one_line(path)
+    with pytest.raises(FormatError, match="do not say from what"):
+        checkpoints.read(path)
+
+
+def test_damaged_differences(folder: Path) -> None:
+    path = file(folder, "faces-sketch")
+    found = checkpoints.read_differences(path)
+    assert found is not None
+    tensors = {key: value.clone() for key, value in found.tensors.items()}
+    lost = next(key for key in tensors if key.endswith("|steps"))
+    del tensors[lost]
+    about = {"part": "encoder", "base": "faces", "sha256": found.sha256}
+    config = json.loads(found.config.to_json())
+    checkpoints.write({"model": config, "differences": about}, tensors, path)
+    assert "is damaged (the differences of" in one_line("faces-sketch")
+
+
+def test_only_what_is_there_has_a_name(folder: Path) -> None:
+    there = {name for name, row in models.SHIPPED.items() if row.here()}
+    assert there == {
+        "faces",
+        "faces-sketch",
+        "faces-toon",
+        "mobilestylegan-toon",
+        "mobilestylegan-ffhq",
+    }
+    with pytest.raises(WeightsError, match=r"^faces-labels: this wplus has no encoder"):
+        models.tensors_of("faces-labels", "encoder")
+    with pytest.raises(WeightsError, match=r"^mobilestylegan-toon: this wplus has no encoder"):
+        models.tensors_of("mobilestylegan-toon", "encoder")
+
+
+def test_the_table() -> None:
+    assert set(choosing.NAMES.values()) <= set(models.SHIPPED)
+    assert isinstance(models.SHIPPED, MappingProxyType)
+    assert set(models.NAMED) == {name for name, row in models.SHIPPED.items() if row.here()}
+    assert {"faces", "mobilestylegan-ffhq"} <= set(models.NAMED)
+    for name, row in models.SHIPPED.items():
+        for network in {row.encoder, row.generator} - {None}:  # a file is a model of its own name
+            assert network in models.SHIPPED, name
+
+
+@pytest.mark.parametrize("name", [name for name in models.NAMED if models.SHIPPED[name].encoder])
+def test_what_is_shipped_fits_together(name: str) -> None:
+    """Without its generator, which may have to be fetched."""
+    row: Shipped = models.SHIPPED[name]
+    assert row.encoder is not None
+    config, state = models.tensors_of(row.encoder, "encoder")
+    assert isinstance(config, ModelConfig) and config.encoder is not None
+    encoder = checkpoints.networks.build(config.encoder)
+    encoder.load_state_dict({key: value.float() for key, value in state.items()})
+    task = {label: task for task, label in choosing.NAMES.items()}[name]
+    assert (row.task or config.task) == task
+    assert config.source == tasks.find(task).source
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", sorted(models.NAMED))
+def test_every_named_model_loads(name: str) -> None:
+    model = wplus.load(name)
+    assert (model.num_styles, model.resolution) == (23, 1024)
+    assert "non-commercial" in model.config.license
