@@ -4,6 +4,7 @@ Values follow the published transforms: photographs in [-1, 1], sketches in [0, 
 one-hot. ("Encoding in Style", section 4: conditional image synthesis, super resolution.)
 """
 
+from wplus.sources.drawings import drawing
 from wplus.sources.files import FROM_PICTURES, from_file, from_picture
 from wplus.sources.holes import HOLE, hole_in, masked, read_mask, read_masked
 from wplus.sources.labels import LABELS, PALETTE, class_numbers, colored, one_hot_labels
@@ -19,6 +20,7 @@ __all__ = [
     "class_numbers",
     "colored",
     "degrade",
+    "drawing",
     "from_file",
     "from_picture",
     "hole_in",

@@ -27,6 +27,7 @@ HOLE = (255, 0, 255)
 
 _TOLERANCE = 48  # of each channel, for what JPEG does to it
 _LEAST = 5e-4  # share of the picture; a few magenta pixels are no painted region
+_GRAY = 0.2  # share of a mask that may be neither dark nor bright: soft edges
 _SOFT = 5  # side of the square by which a painted region grows: brushes have soft edges
 
 
@@ -116,10 +117,18 @@ def read_mask(path: str | os.PathLike[str]) -> Image.Image:
     """Mode L, 255 where the file is bright and opaque, else 0.
 
     Raises:
-        ImageError: the file cannot be read, or is all dark or all bright.
+        ImageError: the file cannot be read, is gray (a photograph), or is all dark or all bright.
     """
-    mask = _binary(read_as_stored(path))
-    _check_some(mask, os.fsdecode(path))
+    stored = read_as_stored(path)
+    name = os.fsdecode(path)
+    mask = _binary(stored)
+    _check_some(mask, name)
+    levels = np.asarray(images.to_rgb(stored).convert("L"))
+    gray = float(((levels > 48) & (levels < 208)).mean())
+    if gray > _GRAY:
+        raise ImageError(
+            f"{name}: is no mask, {gray:.0%} of it is gray; white is removed, black is kept"
+        )
     return mask
 
 

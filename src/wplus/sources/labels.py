@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wplus.errors import ConfigError, ImageError
 from wplus.sources.sizes import check_size
+from wplus.sources.sketches import is_drawing
 
 # CelebAMask-HQ's order; a label is an index into it.
 LABELS = (
@@ -58,6 +59,11 @@ PALETTE = (
 """The color in which CelebAMask-HQ shows each label, RGB."""
 
 _NAMED = 3  # so many unknown colors are named in a message; the rest are counted
+_LEVELS = 32  # label maps have fewer different numbers than that, unless they have so many classes
+_PAPER = 200  # the brightness of most of a drawing
+_SOFT_LINES = 4  # and the levels on the edges of its lines, at least
+_COLORS = 1000  # soft edges make fewer colors than that, photographs more
+_PREPARE = "wplus prepare labels makes label maps of photographs"
 
 
 def one_hot_labels(
@@ -128,6 +134,8 @@ def class_numbers(picture: Image.Image, num_classes: int = len(LABELS)) -> Tenso
         ImageError: the picture holds neither; unknown colors are named with the nearest class.
     """
     named = num_classes == len(LABELS)
+    if named and picture.mode in {"RGBA", "LA"}:
+        picture = _on_background(picture)
     if picture.mode == "P" and named:
         table = _in_palette_colors(picture)
         if table is not None:
@@ -146,6 +154,8 @@ def class_numbers(picture: Image.Image, num_classes: int = len(LABELS)) -> Tenso
         values = values[..., 0]
     elif picture.mode not in {"1", "L", "P", "I"} and not picture.mode.startswith("I;16"):
         raise ImageError(f"holds no class numbers (mode {picture.mode}); store them as gray levels")
+    if values.max() >= num_classes:
+        _check_numbers(values, num_classes)
     return torch.from_numpy(values.astype(np.int64))[None]
 
 
@@ -160,6 +170,31 @@ def colored(labels: Tensor) -> Image.Image:
     picture.putpalette([value for color in PALETTE for value in color])
     picture.putdata(labels.flatten().tolist())
     return picture
+
+
+def _check_numbers(values: NDArray[np.generic], num_classes: int) -> None:
+    """Say what numbers out of range are, where they are something else than a wrong class."""
+    levels = len(np.unique(values))
+    soft = len(np.unique(values[values >= num_classes])) >= _SOFT_LINES
+    white = values.dtype == np.uint8 and float(np.median(values)) >= _PAPER
+    if soft and white and is_drawing(Image.fromarray(values)):
+        raise ImageError("looks like a drawing, not like a label map; use --task sketch for it")
+    if levels > max(_LEVELS, num_classes):
+        raise ImageError(
+            f"looks like a photograph: {levels} different levels, which are no class numbers"
+            f" (0 to {num_classes - 1}); {_PREPARE}"
+        )
+
+
+def _on_background(picture: Image.Image) -> Image.Image:
+    """Without transparency: what is erased is background."""
+    alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
+    opaque = picture.convert("L" if picture.mode == "LA" else "RGB")
+    if alpha.min() == 255:
+        return opaque
+    pixels = np.array(opaque)
+    pixels[alpha < 128] = 0  # the number and the color of background
+    return Image.fromarray(pixels)
 
 
 def _looked_up(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -183,6 +218,9 @@ def _codes(colors: NDArray[np.generic]) -> NDArray[np.int64]:
 
 def _strange_colors(codes: NDArray[np.int64], pixels: int) -> str:
     found, counts = np.unique(codes, return_counts=True)
+    if len(found) > _COLORS:
+        what = f"is in color and looks like a photograph, {len(found)} colors mean no class"
+        return f"{what}; {_PREPARE}"
     most = np.argsort(-counts, kind="stable")[:_NAMED]
     parts = []
     for code, count in zip(found[most].tolist(), counts[most].tolist()):
@@ -190,22 +228,37 @@ def _strange_colors(codes: NDArray[np.int64], pixels: int) -> str:
         distances = np.square(np.array(PALETTE) - color).sum(axis=1)
         nearest = int(distances.argmin())
         parts.append(f"{color} on {count} pixels, nearest to {LABELS[nearest]} {PALETTE[nearest]}")
+    white = 0xFFFFFF in found[most]
+    advice = "paint without soft edges"
+    if white or len(found) <= _NAMED:
+        advice = "paint these in the color of a class" + (
+            f", background in {PALETTE[0]}" if white else ""
+        )
     more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return (
         f"is in color, and {len(codes)} of {pixels} pixels are in none of the {len(PALETTE)} colors"
-        f" of CelebAMask-HQ: {'; '.join(parts)}{more}; paint without soft edges"
+        f" of CelebAMask-HQ: {'; '.join(parts)}{more}; {advice}"
     )
 
 
 def _in_palette_colors(picture: Image.Image) -> NDArray[np.int64] | None:
-    """Index to label, if the palette's used colors are two or more and all in `PALETTE`."""
+    """Index to label, if the palette's used colors are two or more and all in `PALETTE`.
+
+    Raises:
+        ImageError: most of them are, each at another index than its label, but some are not.
+    """
     palette = np.array(picture.getpalette("RGB") or [], np.int64).reshape(-1, 3)
     used = np.unique(np.asarray(picture))
     if len(used) < 2 or used[-1] >= len(palette):
         return None
     known = {color: label for label, color in enumerate(PALETTE)}
     colors = [tuple(color) for color in palette[used].tolist()]
-    if len(set(colors)) < len(colors) or not set(colors) <= set(known):
+    if len(set(colors)) < len(colors):
+        return None
+    if not set(colors) <= set(known):
+        elsewhere = [known[color] != index for index, color in zip(used, colors) if color in known]
+        if 2 * len(elsewhere) > len(colors) and any(elsewhere):  # colors are meant, not indices
+            _looked_up(palette[np.asarray(picture)])
         return None
     table = np.zeros(256, np.int64)
     table[used] = [known[color] for color in colors]

@@ -54,31 +54,51 @@ def page(picture: Image.Image) -> Image.Image:
     Raises:
         ImageError: this is no line drawing but looks like a photograph.
     """
-    gray = _gray(picture)
+    return whitened(picture)[0]
+
+
+def is_drawing(picture: Image.Image) -> bool:
+    """Whether `page` takes it."""
+    try:
+        page(picture)
+    except ImageError:
+        return False
+    return True
+
+
+def whitened(picture: Image.Image) -> tuple[Image.Image, bool]:
+    """What `page` gives, and whether the picture was inverted for it."""
+    gray, inverted = _gray(picture), False
     small = _small(gray)
     paper = _paper(small)
     blank, tones = _shares(small, paper)
     if blank < BLANK or tones > TONES:
-        inverted = 255 - small
-        paper_inverted = _paper(inverted)
-        other_blank, other_tones = _shares(inverted, paper_inverted)
+        negative = 255 - small
+        paper_inverted = _paper(negative)
+        other_blank, other_tones = _shares(negative, paper_inverted)
         # A dark ground, not just a dark picture.
         if np.median(paper_inverted) < 128 or other_blank < BLANK or other_tones > TONES:
             raise ImageError(
-                f"looks like a photograph, not like a sketch: {blank:.0%} of it is blank paper and"
-                f" {tones:.0%} areas of gray ({BLANK:.0%} or more, and {TONES:.0%} or less needed);"
-                " give dark lines on light paper, as wplus prepare sketches makes them"
+                f"looks like a photograph, not like a sketch: {_too_much(blank, tones)}; give dark"
+                " lines on light paper, as wplus prepare sketches draws them of photographs"
             )
         logger.info("light lines on a dark ground: inverted")
-        gray, paper = ImageOps.invert(gray), paper_inverted
+        gray, paper, inverted = ImageOps.invert(gray), paper_inverted, True
     if np.percentile(paper, 5) >= _WHITE:
-        return gray
+        return gray, inverted
     light = Image.fromarray(paper).resize(gray.size, Image.Resampling.BICUBIC)
     flat = np.asarray(gray, np.float32) / np.maximum(np.asarray(light), 1)
     white = _white_point(flat)
     black = min(float(np.percentile(flat, 0.5)), 0.7 * white)
     even = np.clip((flat - black) / (white - black), 0, 1)
-    return Image.fromarray(np.rint(255 * even).astype(np.uint8))
+    return Image.fromarray(np.rint(255 * even).astype(np.uint8)), inverted
+
+
+def _too_much(blank: float, tones: float) -> str:
+    """What a drawing does not have so much of."""
+    if tones > TONES:
+        return f"{tones:.1%} of it is areas of gray, and {TONES:.0%} at most of a drawing"
+    return f"{blank:.0%} of it is blank paper, and {BLANK:.0%} or more of a drawing"
 
 
 def _gray(picture: Image.Image) -> Image.Image:

@@ -50,6 +50,8 @@ def _of_box(box: Box, path: str) -> Image.Image:
             f"{path}: --box {','.join(map(str, box))} reaches out of the photograph, which is"
             f" {size[0]}x{size[1]}"
         )
+    if (left, top, width, height) == (0, 0, *size):
+        raise ImageError(f"{path}: --box covers all of it, nothing is left to go by")
     mask = Image.new("L", size)
     mask.paste(255, (left, top, left + width, top + height))
     return mask

@@ -98,7 +98,8 @@ def _photograph(path: str, task: Task, options: Options) -> Question:
 
 
 def _sketch(path: str, task: Task, options: Options) -> Question:
-    return Question(sources.from_file(path, "sketch", SIZE), None, images.read(path))
+    page = sources.drawing(path, options.align)
+    return Question(sources.sketch_input(page, SIZE), None, images.to_rgb(page))
 
 
 def _labels(path: str, task: Task, options: Options) -> Question:
@@ -107,6 +108,9 @@ def _labels(path: str, task: Task, options: Options) -> Question:
     )
     numbers = source.argmax(dim=1)[0]
     named = task.input_channels == len(sources.LABELS)  # others have no colors of their own
+    if named and bool((numbers == numbers[0, 0]).all()):
+        only = sources.LABELS[int(numbers[0, 0])]
+        raise ImageError(f"{path}: holds nothing but {only}; paint the parts of a face")
     shown = sources.colored(numbers) if named else images.read(path)
     return Question(source, None, shown)
 

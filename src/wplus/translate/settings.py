@@ -36,7 +36,8 @@ class Options:
         steps: of refinement on what is known of the output; None for none where the model has an
             encoder for the task, and for the task's own number where it has not.
         align: find the face and crop it the FFHQ way. None does so for photographs, but for small
-            square pictures to be enlarged, which are crops already.
+            square pictures to be enlarged, which are crops already; and for drawings that do not
+            fill a square page.
         compare: write a sheet of the input and the answers too.
         paste: put the answers back into the photograph.
         factor: super-resolution only: by how much the face is smaller than 256 pixels; None
@@ -104,11 +105,11 @@ class Options:
             for name, value in settings.items():
                 if value is not None and task.name != owner:
                     raise ConfigError(f"{name} belongs to --task {owner}, not to {task.name}")
-        if task.source not in PHOTOGRAPHS:
-            if self.paste:
-                raise ConfigError(f"--paste: a {task.source} is no photograph to paste into")
-            if self.align:
-                raise ConfigError(f"--align: a {task.source} is taken as it is, nothing is cropped")
+        if task.source not in PHOTOGRAPHS and self.paste:
+            what = "label map" if task.source == "labels" else task.source
+            raise ConfigError(f"--paste: a {what} is no photograph to paste into")
+        if task.source == "labels" and self.align:
+            raise ConfigError("--align: a label map is taken as it is, nothing is cropped")
         if self.steps and task.name not in REFINABLE:
             raise ConfigError(
                 f"--refine: {task.name} changes the picture on purpose, so there is nothing to"

@@ -30,6 +30,11 @@ def read_small(path: str) -> Image.Image:
         tiny = _tiny(path)
         if tiny is None:
             raise
+        if min(tiny.size) < SMALLEST:
+            raise ImageError(
+                f"{path}: {tiny.width}x{tiny.height} is too small, there is no face to be seen in"
+                f" it; {SMALLEST} pixels a side needed"
+            ) from None
         return tiny
 
 
@@ -37,7 +42,7 @@ def _tiny(path: str) -> Image.Image | None:
     """The picture of a readable file that is only too small for `images.read`."""
     try:
         with Image.open(path, formats=[f for f in images.FORMATS if f in Image.OPEN]) as file:
-            if SMALLEST <= min(file.size) < images.MIN_SIDE and max(file.size) <= SIZE:
+            if min(file.size) < images.MIN_SIDE and max(file.size) <= SIZE:
                 return images.to_rgb(ImageOps.exif_transpose(file))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         logger.debug("%s: is not a tiny picture either", path)
