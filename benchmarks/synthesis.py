@@ -1,0 +1,133 @@
+"""What the judges of faces made of drawings and of label maps share.
+
+Many faces answer to one drawing, so beside the distance to the photograph that was drawn there are
+two figures of sets: FID, of all first answers to all photographs, and diversity, the mean LPIPS
+between the answers to one input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import judging
+import torch
+from PIL import Image
+from torch import Tensor
+
+from wplus import images
+from wplus.evaluate import FeatureStatistics, frechet_distance, load_judge
+from wplus.losses import LPIPS
+from wplus.psp import PSP
+from wplus.refine import SIZE
+from wplus.tasks import Task
+from wplus.translate.run import answer
+
+ROWS = 24  # of the sheet, at most
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    found = judging.parser(description)
+    found.add_argument("--outputs", type=int, default=4, help="answers to each input")
+    found.add_argument("--layers", help="styles that are drawn anew; without it, the task's")
+    found.add_argument("--stock", type=int, help="look for the nearest among so many; all without")
+    return found
+
+
+class Scores(judging.Scores):
+    """Values as `judging.Scores` has them, FID of each way, and what several answers share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge = load_judge(without=("lpips-vgg16",))
+        self.photographs = FeatureStatistics(self._dimension)
+        self.features: dict[str, FeatureStatistics] = {}
+
+    @property
+    def _dimension(self) -> int:
+        assert self.judge.inception is not None
+        return self.judge.inception.dimension
+
+    @property
+    def lpips(self) -> LPIPS:
+        """The judge's."""
+        return self.judge.lpips["alexnet"]
+
+    def look_at(self, original: Tensor) -> None:
+        """Make a photograph (1, 3, 256, 256) the one that pictures are scored against."""
+        self.target = self.judge.target(original)
+        assert self.target.inception is not None
+        self.photographs.update(self.target.inception)
+
+    def add_all(self, way: str, pictures: Sequence[Tensor], **more: float) -> None:
+        """Score several answers as one: the mean of their values, the first one for FID."""
+        rows: list[judging.Values] = []
+        for number, picture in enumerate(pictures):
+            found = self.judge.compare(picture, self.target)
+            rows.append({name: float(value) for name, value in found.values.items()})
+            if not number:
+                assert found.inception is not None
+                features = self.features.setdefault(way, FeatureStatistics(self._dimension))
+                features.update(found.inception)
+        means = {name: mean([row[name] for row in rows]) for name in rows[0]}
+        self.values.setdefault(way, []).append({**means, **more})
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """As before, with FID, which has no interval."""
+        report = super().report()
+        for way, features in self.features.items():
+            count = features.count
+            if count > 1 and way != "original":
+                value = frechet_distance(features, self.photographs)
+                report[way]["fid"] = {"mean": value, "low": None, "high": None, "count": count}
+        return report
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of those that are there; NaN if none is."""
+    there = [value for value in values if math.isfinite(value)]
+    return sum(there) / len(there) if there else math.nan
+
+
+def diversity(pictures: Sequence[Tensor], lpips: LPIPS) -> float:
+    """Mean LPIPS of all pairs of pictures (1, 3, 256, 256); NaN for fewer than two."""
+    features = [lpips.features(picture) for picture in pictures]
+    pairs = itertools.combinations(features, 2)
+    return mean([float(lpips.distance(one, other)) for one, other in pairs])
+
+
+def rounded(made: Tensor) -> Tensor:
+    """(1, 3, 256, 256), as its file of 8 bits would be looked at."""
+    return images.resize(images.to_tensor(images.to_picture(made)), SIZE)
+
+
+def answered(
+    source: Image.Image, model: PSP, task: Task, arguments: argparse.Namespace, number: int
+) -> tuple[list[Tensor], float]:
+    """The answers to one input as the command makes them, and the seconds that the first one took.
+
+    Args:
+        source: the drawing or label map.
+        model, task: see `translate.run.answer`.
+        arguments: outputs and layers.
+        number: of the input, the seed of its answers: one seed for all would give all the same
+            colors, and FID of the answers would be that of few colors.
+    """
+    options = judging.options(layers=arguments.layers, outputs=arguments.outputs, seed=number)
+    question = judging.asked(source, task, options)
+    started = time.perf_counter()
+    answer(question, model, task, replace(options, outputs=1, layers=None))
+    seconds = time.perf_counter() - started
+    reply = answer(question, model, task, options)
+    return [rounded(picture) for picture in reply.pictures], seconds
+
+
+@torch.no_grad()
+def reconstructed(model: PSP, original: Tensor) -> Tensor:
+    """The photograph by an inversion encoder: what faces of this generator can score."""
+    return rounded(model.decode(model.encode(original))[0])
