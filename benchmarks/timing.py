@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "numpy", "safetensors", "openvino")
+PACKAGES = ("torch", "numpy", "pillow", "safetensors", "openvino")
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # of interest
 
 

@@ -117,9 +117,7 @@ def test_inputs_of_one_name_do_not_overwrite(model_file: Path, photo: Path) -> N
     folder.mkdir()
     Image.open(photo).rotate(180).save(folder / photo.name)
     out = photo.parent / "out"
-    result = run(
-        "invert", photo, folder / photo.name, "--out", out, "--model", model_file, "--no-align"
-    )
+    result = run("invert", photo, folder, "--out", out, "--model", model_file, "--no-align")
     assert result.returncode == 0, result.stderr
     assert {p.name for p in out.glob("*.codes.safetensors")} == {
         "photo.codes.safetensors",
@@ -239,6 +237,12 @@ def test_convert(model_file: Path, tmp_path: Path) -> None:
     first, second = wplus.load(model_file), wplus.load(tmp_path / "copy.safetensors")
     for (name, a), (_, b) in zip(first.state_dict().items(), second.state_dict().items()):
         assert torch.equal(a, b), name
+    torch.save({"cp.resnet.conv1.weight": torch.zeros(4, 3, 7, 7)}, tmp_path / "parser.pth")
+    result = run("convert", tmp_path / "parser.pth", tmp_path / "parser.safetensors")
+    assert result.returncode == 1
+    [line] = one_line_errors(result)
+    assert "it is not a face parser" in line
+    assert not (tmp_path / "parser.safetensors").exists()
     result = run("convert", model_file, tmp_path / "copy.pt")
     assert result.returncode == 1
     [line] = one_line_errors(result)

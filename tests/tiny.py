@@ -73,6 +73,7 @@ FROZEN = {
         },
     ),
     "resnet": Part("resnet", {"blocks": (1, 1), "width": 4}),
+    "bisenet": Part("bisenet", {"classes": 5, "width": 4}),
     "lpips": Part("lpips", {"net": "alexnet"}),
 }
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wplus import codes as code_files
 from wplus import faces, images
+from wplus.data.finding import files_of
 from wplus.errors import FaceError, ImageError, WplusError
 from wplus.faces.batch import about, unused
 from wplus.losses import LPIPS, IdentityLoss, load_lpips
@@ -85,7 +86,7 @@ def invert_files(
     A file that cannot be used gives an `Inversion` with its error, and the others go on.
 
     Args:
-        paths: the photographs.
+        paths: the photographs; of a folder, all pictures in it.
         folder: results go here; it is made.
         model: see `wplus.load`.
         model_name: written into the codes files.
@@ -103,8 +104,11 @@ def invert_files(
         steps = 0 if model.encoder is not None else STEPS_WITHOUT_ENCODER
     judges = load_judges(model) if steps else None
     taken: set[str] = set()
-    for path in paths:
+    for path, problem in files_of(paths):
         started = time.perf_counter()
+        if problem:
+            yield Inversion(path, error=about(path, problem))
+            continue
         try:
             found = find_faces(path, options)
         except (FaceError, ImageError) as error:

@@ -185,7 +185,7 @@ def load(
         name_or_path: a name of `NAMED` (fetched on first use), a model file of ours
             (`.safetensors`), or a foreign one: a published pSp `.pt`, a StyleGAN2 `.pt` of
             rosinality's layout, an NVIDIA StyleGAN2 or ADA `.pkl`, MobileStyleGAN's OpenVINO files.
-            A file of one network without a generator (ArcFace, CurricularFace, MoCo, LPIPS) gives
+            A file of one network without a generator (ArcFace, MoCo, LPIPS, BiSeNet, …) gives
             that network instead of a PSP.
         device: "cpu", "cuda", "cuda:1", "mps", ….
         dtype: of the convolutions: float32, or bfloat16 for about twice the speed on CPUs and GPUs

@@ -15,6 +15,7 @@ from wplus.formats.opening import line
 from wplus.generators import MobileStyleGAN, StyleGAN2
 from wplus.losses.facenets import ArcFace
 from wplus.losses.perceptual import LPIPS
+from wplus.nn.bisenet import BiSeNet
 from wplus.nn.irse import IRSETrunk
 from wplus.nn.mobilefacenet import MobileFaceNet, MobileFaceTrunk
 from wplus.nn.resnet import ResNet
@@ -44,6 +45,7 @@ FROZEN: dict[str, Callable[..., nn.Module]] = {
     "arcface": _arcface,
     "mobilefacenet": _mobilefacenet,
     "resnet": ResNet,
+    "bisenet": BiSeNet,
     "lpips": LPIPS,
 }
 NETWORKS = GENERATORS | ENCODERS | FROZEN

@@ -76,6 +76,15 @@ def test_frames_are_more_even_than_equal_steps(model: PSP, lpips: LPIPS) -> None
         torch.testing.assert_close(path.codes[-1], controls[-1])
 
 
+def test_a_path_is_shown_one_by_one(model: PSP) -> None:
+    path = morph.morph(torch.randn(3, 8, 12), model, 6, None, "loop")
+    codes = list(morph.one_by_one(path.controls, path.times))
+    torch.testing.assert_close(torch.stack(codes), path.codes)
+    for code, picture in zip(codes, morph.pictures(iter(codes), model, 32)):
+        expected = images.resize(model.decode(code[None]), 32).clamp(-1, 1)
+        torch.testing.assert_close(picture, expected)
+
+
 def test_endings(model: PSP) -> None:
     controls = torch.randn(2, 8, 12)
     back = morph.morph(controls, model, 4, None, "back")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import builtins
+import weakref
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 from PIL import Image
 
 from wplus.edit import video
+from wplus.edit.animation import durations
 from wplus.errors import ConfigError, WplusError
 
 
@@ -31,6 +35,60 @@ def test_gif_and_webp_keep_frames_colors_and_time(
             assert found.info["duration"] == milliseconds
             difference = np.asarray(found.convert("RGB"), int) - np.asarray(frame, int)
             assert np.abs(difference).max() <= 6
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_frames_are_not_kept(suffix: str, tmp_path: Path) -> None:
+    """The frame at hand and at most the one before it: a long film takes no more memory."""
+    alive: list[weakref.ref[Image.Image]] = []
+
+    def film() -> Iterator[Image.Image]:
+        for frame in frames(7):
+            found = frame.resize((40, 30))
+            alive.append(weakref.ref(found))
+            yield found
+            del frame, found
+            assert sum(ref() is not None for ref in alive) <= 2
+
+    video.write(film(), tmp_path / f"a{suffix}", fps=30)
+    assert len(alive) == 7
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_few_colors_many_colors_and_equal_frames(suffix: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    many = Image.fromarray(noise).resize((65, 49), Image.Resampling.BICUBIC)
+    two = Image.new("RGB", (65, 49), "white")
+    two.paste("black", (10, 10, 30, 20))
+    shown = [two, many, many, Image.new("RGB", (65, 49), "red"), two]
+    path = tmp_path / f"a{suffix}"
+    video.write(shown, path, fps=30)
+    with Image.open(path) as found:
+        assert found.n_frames == 5 and found.size == (65, 49)
+        total = 0
+        for i, frame in enumerate(shown):
+            found.seek(i)
+            found.load()
+            total += found.info["duration"]
+            difference = np.asarray(found.convert("RGB"), int) - np.asarray(frame, int)
+            assert np.abs(difference).mean() < 8
+    assert total == pytest.approx(5000 / 30, abs=6)  # a third of a hundredth adds up
+
+
+def test_one_frame_alone(tmp_path: Path) -> None:
+    for suffix in (".gif", ".webp"):
+        video.write(frames(1), tmp_path / f"a{suffix}")
+        with Image.open(tmp_path / f"a{suffix}") as found:
+            found.load()
+            assert getattr(found, "n_frames", 1) == 1
+
+
+def test_durations_add_up() -> None:
+    for fps, unit in ((30, 100), (24, 100), (50, 100), (120, 1000), (0.5, 1000)):
+        found = list(islice(durations(fps, unit), 200))
+        assert min(found) >= 1
+        assert sum(found) == pytest.approx(200 * unit / fps, abs=0.5)
+    assert min(islice(durations(120, 100), 9)) == 1
 
 
 def test_mp4_keeps_frames_colors_and_time(tmp_path: Path) -> None:

@@ -6,26 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from published_parser import published_parser
 
 from wplus import sources
 from wplus.errors import FormatError
-from wplus.formats.bisenet import ORDER, bisenet_table, read_bisenet
-from wplus.formats.strict import inverse, rename
-from wplus.nn.bisenet import BiSeNet
+from wplus.formats.bisenet import ORDER, read_bisenet
 
 # The order in which its training data was painted.
 THEIRS = [
     *("background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "glasses", "l_ear", "r_ear"),
     *("earring", "nose", "mouth", "u_lip", "l_lip", "neck", "necklace", "cloth", "hair", "hat"),
 ]
-
-
-def published() -> dict[str, Tensor]:
-    state = rename(BiSeNet(width=4).state_dict(), inverse(bisenet_table()), "net")
-    for head in ("conv_out16", "conv_out32"):
-        state[f"{head}.conv_out.weight"] = torch.ones(19, 4, 1, 1)
-    return state
 
 
 def save(state: object, path: Path) -> Path:
@@ -38,7 +29,7 @@ def test_the_order_of_classes() -> None:
 
 
 def test_classes_change_places_and_nothing_else_does(tmp_path: Path) -> None:
-    state = published()
+    state = published_parser()
     config, ours = read_bisenet(save(state, tmp_path / "net.pth"))
     assert config == {"classes": 19, "width": 4}
     for label, name in enumerate(sources.LABELS):
@@ -50,13 +41,13 @@ def test_classes_change_places_and_nothing_else_does(tmp_path: Path) -> None:
 def test_faults_are_named(tmp_path: Path) -> None:
     file = tmp_path / "net.pth"
     for name in ("cp.arm16.bn_atten.bias", "cp.resnet.layer3.0.downsample.0.weight"):
-        state = published()
+        state = published_parser()
         del state[name]
         with pytest.raises(FormatError, match=rf"net\.pth: lacks {name}$"):
             read_bisenet(save(state, file))
     with pytest.raises(FormatError, match=r"has unexpected sp\.conv1\.weight$"):
-        read_bisenet(save(published() | {"sp.conv1.weight": torch.ones(1)}, file))
-    few = published() | {"conv_out.conv_out.weight": torch.ones(11, 8, 1, 1)}
+        read_bisenet(save(published_parser() | {"sp.conv1.weight": torch.ones(1)}, file))
+    few = published_parser() | {"conv_out.conv_out.weight": torch.ones(11, 8, 1, 1)}
     with pytest.raises(FormatError, match="tells 11 classes apart"):
         read_bisenet(save(few, file))
     with pytest.raises(FormatError, match="not a face parser"):

@@ -11,12 +11,17 @@ from typing import Any
 import published
 import pytest
 import torch
+from published_parser import published_parser
 
 import wplus
+from wplus import checkpoints
 from wplus.errors import FormatError
 from wplus.formats import foreign
+from wplus.formats.bisenet import read_bisenet
 from wplus.losses.facenets import ArcFace
+from wplus.nn.bisenet import BiSeNet
 from wplus.nn.irse import IRSETrunk
+from wplus.prepare import FaceParser
 
 
 def saved(path: Path, content: object) -> Path:
@@ -46,6 +51,7 @@ def test_torch_files_by_what_they_hold(suffix: str, tmp_path: Path) -> None:
         "psp": published.checkpoint(encoder, generator, "single_w"),
         "port": {"g_ema": published.port(generator)},
         "face": arcface_state(),
+        "parser": published_parser(),
     }
     found = {
         name: foreign.read(saved(tmp_path / f"{name}{suffix}", content))
@@ -60,6 +66,31 @@ def test_torch_files_by_what_they_hold(suffix: str, tmp_path: Path) -> None:
     config, state = found["face"]
     assert config["kind"] == "arcface"
     assert "trunk.stem.conv.weight" in state
+    config, state = found["parser"]
+    assert config == {"kind": "bisenet", "options": {"classes": 19, "width": 4}}
+    assert "scores.weight" in state
+
+
+@pytest.mark.parametrize("suffix", [".pth", ""])
+def test_a_face_parser_is_converted_and_loaded(suffix: str, tmp_path: Path) -> None:
+    """Whole and in the right order, also out of the file that it was converted to."""
+    state = published_parser()
+    path = saved(tmp_path / f"parser{suffix}", state)
+    about = checkpoints.convert(path, tmp_path / "parser.safetensors")
+    assert about.startswith("bisenet, ")
+    config, expected = read_bisenet(path)
+    network = BiSeNet(**config).eval()
+    network.load_state_dict(expected)
+    pictures = torch.rand(1, 3, 64, 64) * 2 - 1
+    for file in (path, tmp_path / "parser.safetensors"):
+        found: Any = wplus.load(file)
+        assert isinstance(found, BiSeNet) and not found.training
+        with torch.no_grad():
+            torch.testing.assert_close(found(pictures), network(pictures))
+        assert FaceParser(found, 64).parse(pictures).shape == (1, 64, 64)
+    del state["cp.arm16.conv.conv.weight"]
+    with pytest.raises(FormatError, match=r"lacks cp\.arm16\.conv\.conv\.weight$"):
+        wplus.load(saved(path, state))
 
 
 CALLED: list[object] = []
@@ -103,6 +134,7 @@ def test_pickles_that_would_run_code_are_refused(write: Any, suffix: str, tmp_pa
         Shell(f"touch {mark}"),
         Trap(),
         {"g_ema": {"a": Trap()}, "latent_avg": Shell(f"touch {mark}")},
+        {"cp.resnet.conv1.weight": torch.zeros(4, 3, 7, 7), "x": Shell(f"touch {mark}")},
         {"state_dict": {"encoder.a": torch.zeros(1)}, "opts": Shell(f"touch {mark}")},
     ):
         path = write(tmp_path / f"model{suffix}", content)

@@ -53,6 +53,12 @@ def test_prepare_counts_names_and_goes_on(tmp_path: Path) -> None:
     again = run(*arguments)
     assert again.returncode == 0
     assert again.stdout.strip() == f"{tmp_path / 'out'}: 0 made, 2 were there"
+    other = run(*arguments, "--seed", 3)
+    assert (other.returncode, other.stdout) == (1, "")
+    assert other.stderr == (
+        f"error: {tmp_path / 'out'}: was prepared with seed 0, not with seed 3;"
+        " name another folder, or use the same settings\n"
+    )
 
 
 def test_paste(tmp_path: Path) -> None:

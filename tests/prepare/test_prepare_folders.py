@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 
 from wplus import sources, tasks
 from wplus.data import PairedFolders, Reading
+from wplus.data.finding import pictures_in
 from wplus.errors import ConfigError
 from wplus.prepare import KINDS, FaceParser, Recipe, folders, prepare_folder
 from wplus.prepare.folders import Prepared
@@ -100,14 +103,80 @@ def test_the_same_seed_makes_the_same_whatever_else_there_is(
 
 def test_what_is_there_is_kept(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    out.mkdir()
+    run(photographs, out, Recipe("masks"))
     (out / "10.png").write_text("mine")
-    done = run(photographs, out, Recipe("masks"))
-    assert [each.kept for each in done] == [False, True, False]
-    assert (out / "10.png").read_text() == "mine"
     (out / "1.png").unlink()
     assert [each.kept for each in run(photographs, out, Recipe("masks"))] == [False, True, True]
-    assert sorted(path.name for path in out.iterdir()) == ["1.png", "10.png", "more"]
+    assert (out / "10.png").read_text() == "mine"
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["1.png", "10.png", "more", "prepare.json"]
+    # Nobody takes the record for a picture.
+    assert [name for name, _ in pictures_in(out)] == ["1", "10", "more/1"]
+
+
+FIRST = {
+    "sketches": Recipe("sketches", 1),
+    "labels": Recipe("labels"),
+    "masks": Recipe("masks", 1, coverage=(0.1, 0.2)),
+    "low_resolution": Recipe("low_resolution", 1, (4, 8), 64),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("sketches", {"seed": 2}, "was prepared with seed 1, not with seed 2;"),
+        ("masks", {"masks": "boxes"}, "with kind mixed, not with kind boxes;"),
+        ("masks", {"coverage": (0.1, 0.3)}, "with coverage 0.1 0.2, not with coverage 0.1 0.3;"),
+        ("masks", {"kind": "sketches"}, "with masks, not with sketches;"),
+        ("low_resolution", {"factors": (4,), "seed": 3}, "with seed 1, factors 4 8, not with seed"),
+        ("low_resolution", {"size": 32}, "with size 64, not with size 32;"),
+    ],
+)
+def test_another_recipe_is_refused(
+    photographs: Path, tmp_path: Path, kind: str, change: dict[str, Any], said: str
+) -> None:
+    out = tmp_path / "out"
+    run(photographs, out, FIRST[kind])
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    photo(7).save(photographs / "new.png")
+    with pytest.raises(ConfigError) as error:
+        prepare_folder(photographs, out, replace(FIRST[kind], **change))
+    assert str(error.value).startswith(f"{out}: ") and said in str(error.value)
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    # The same goes on, and what the kind does not use is not asked about.
+    other = {"sketches": {"size": 512}, "masks": {"factors": (2,)}}.get(kind, {"masks": "boxes"})
+    done = run(photographs, out, replace(FIRST[kind], **other))
+    assert [each.kept for each in done] == [True, True, True, False]
+
+
+def test_a_folder_without_pictures_takes_any_recipe(photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare_folder(photographs, out, Recipe("masks", 1))  # stopped before the first
+    (out / "notes.txt").write_text("mine")
+    run(photographs, out, Recipe("sketches", 2))
+    with pytest.raises(ConfigError, match="with seed 2, not with seed 1"):
+        prepare_folder(photographs, out, Recipe("sketches", 1))
+
+
+def test_pictures_of_unknown_recipe_are_refused(photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(photographs, out, Recipe("masks"))
+    record = out / "prepare.json"
+    about = record.read_text()
+    for text, said in (
+        (None, "has pictures, but no prepare.json"),
+        ("{", "is no record of wplus prepare"),
+        ("[1]", "is no record of wplus prepare"),
+        (about.replace('"version": 1', '"version": 2'), "is of version 2"),
+    ):
+        record.unlink(missing_ok=True)
+        if text is not None:
+            record.write_text(text)
+        with pytest.raises(ConfigError, match=said):
+            prepare_folder(photographs, out, Recipe("masks"))
+    record.write_text(about)
+    assert all(each.kept for each in run(photographs, out, Recipe("masks")))
 
 
 def test_bad_files_are_named_and_the_others_made(photographs: Path, tmp_path: Path) -> None:

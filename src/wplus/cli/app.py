@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -24,13 +24,30 @@ if TYPE_CHECKING:  # torch takes seconds to import: help and file lists go witho
 
 app = App(
     name="wplus",
-    help="Photographs to the W+ codes of a pretrained StyleGAN, and back.",
+    help="""Photographs to the W+ codes of a pretrained StyleGAN, and back.
+
+    Start with: wplus invert photo.jpg --out out
+
+    Every command has --help with examples.""",
     version=__version__,
 )
+app["--help"].group = app["--version"].group = Group("The program", sort_key=9)
 console = Console(stderr=True)
-Model = Annotated[str, Parameter(help="A shipped model's name, or a model file of any known kind.")]
-Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:1, mps, ….")]
-Json = Annotated[bool, Parameter(name="--json", negative=())]
+FACES = Group("Faces and codes", sort_key=1)
+EDITING = Group("Editing", sort_key=2)
+MODELS = Group("Data, training, models", sort_key=3)
+Model = Annotated[
+    str,
+    Parameter(
+        help="A shipped model, such as faces, or a model file: .safetensors, a published .pt, ….",
+    ),
+]
+Device = Annotated[
+    str, Parameter(help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps, ….")
+]
+Json = Annotated[
+    bool, Parameter(name="--json", negative=(), help="Print JSON instead, for programs.")
+]
 Precision = Literal["float32", "bfloat16"]
 DEFAULT_MODEL = "faces"
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.progress import Progress
 
-from wplus.cli.app import app, bar
+from wplus.cli.app import EDITING, app, bar
 from wplus.cli.given import DEFAULTS, Common, Inputs, all_given, folder_for
 from wplus.errors import WplusError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-@app.command
+
+@app.command(group=EDITING)
 def mix(
     inputs: Inputs,
     /,
@@ -41,14 +44,14 @@ def mix(
     out
         Folder for the results; it is made.
     layers
-        Styles that come from the style: coarse (pose, shape of the face), medium (features), fine
-        (colors), 64-256px, 8-17, …, or several with commas.
+        Which styles are taken from the other face: coarse (pose, shape of the face), medium
+        (features), fine (colors), all, 64-256px, 8-17, …, or several with commas.
     alpha
-        Weight of the style, 0 to 1.
+        How much of the other face's styles replaces the content's, 0 to 1.
     grid
-        Make the table, with every input as content.
+        Make the table of all pairs instead, with every input as content.
     columns
-        Styles of the table; by default the inputs.
+        Photographs or codes files along the top of the table; by default the inputs.
     size
         Side of the table's pictures in pixels.
     """
@@ -98,7 +101,7 @@ def mix(
         print(out / f"{name}.png")
 
 
-@app.command
+@app.command(group=EDITING)
 def morph(
     inputs: Inputs,
     /,
@@ -116,6 +119,8 @@ def morph(
     Writes the moving picture, and beside it NAME.strip.png with some of its frames in a row.
 
     Example: wplus morph one.jpg two.jpg --frames 60 --out morph.gif
+
+    Example: wplus morph one.jpg two.jpg three.jpg --ending loop --frames 120 --out morph.mp4
 
     Parameters
     ----------
@@ -161,20 +166,25 @@ def morph(
         )
         shown = {round(i * (frames - 1) / 7) for i in range(8)}
         advance = _advance(progress, "frames")
-        made = []
-        for i, image in enumerate(morphs.pictures(path.codes, network, size)):
-            made.append(images.to_picture(image))
-            if i in shown:
-                strip.append(made[-1].resize((192, 192)))
-            advance(i + 1, len(path.codes))
-    video.write(made, out, fps)
+
+        def film() -> Iterator[Image]:
+            """Frames as they are asked for: a long film takes no more memory than a short one."""
+            codes = morphs.one_by_one(path.controls, path.times)
+            for i, image in enumerate(morphs.pictures(codes, network, size)):
+                frame = images.to_picture(image)
+                if i in shown:
+                    strip.append(frame.resize((192, 192)))
+                yield frame
+                advance(i + 1, len(path.times))
+
+        video.write(film(), out, fps)
     place = out.with_name(f"{out.stem}.strip.png")
     images.save(images.grid(strip, len(strip)), place)
     print(out)
     print(place)
 
 
-@app.command
+@app.command(group=EDITING)
 def transplant(
     into: Annotated[str, Parameter(help="The face that receives: photograph or codes file.")],
     donor: Annotated[str, Parameter(help="The face that gives: photograph or codes file.")],
@@ -193,6 +203,8 @@ def transplant(
 
     Example: wplus transplant one.jpg two.jpg --region mouth --out out
 
+    Example: wplus transplant one.jpg two.jpg --mask hat.png --blend --out out
+
     Parameters
     ----------
     out
@@ -202,7 +214,7 @@ def transplant(
     mask
         Instead, a square picture that is white in the region, laid over the aligned face.
     steps
-        Of optimization.
+        Steps of optimization; --refine is for the photographs, before.
     blend
         Take the pixels outside of the region from the receiving face itself.
     """

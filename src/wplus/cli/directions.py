@@ -10,10 +10,20 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from wplus.cli.app import DEFAULT_MODEL, Device, Json, Model, app, bar, load_model, show
+from wplus.cli.app import (
+    DEFAULT_MODEL,
+    EDITING,
+    Device,
+    Json,
+    Model,
+    app,
+    bar,
+    load_model,
+    show,
+)
 from wplus.errors import WplusError
 
-directions_app = App(name="directions", help="Directions of editing: find, list.")
+directions_app = App(name="directions", help="Directions of editing: find, list.", group=EDITING)
 app.command(directions_app)
 
 
@@ -115,10 +125,17 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 @directions_app.command(name="list")
-def directions_list(file: Path | None = None, /, *, json_output: Json = False) -> None:
+def directions_list(
+    file: Annotated[Path | None, Parameter(help="File of directions.")] = None,
+    /,
+    *,
+    json_output: Json = False,
+) -> None:
     """List the directions of a file, or those that come with the default generator.
 
     Example: wplus directions list
+
+    Example: wplus directions list my.safetensors
     """
     from wplus.edit import directions as files
 

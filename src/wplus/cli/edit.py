@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from rich.progress import Progress, TaskID
 
 from wplus.cli import combine, directions
-from wplus.cli.app import app, bar
+from wplus.cli.app import EDITING, app, bar
 from wplus.cli.given import DEFAULTS, Common, Given, Inputs, folder_for, print_error, read_given
 from wplus.errors import WplusError
 
@@ -27,7 +27,7 @@ Amount = Annotated[float | None, Parameter(allow_leading_hyphen=True)]
 _CLOSED_FORM = re.compile(r"(sefa|pca)(\d{1,4})")
 
 
-@app.command
+@app.command(group=EDITING)
 def edit(
     inputs: Inputs,
     /,
@@ -52,9 +52,10 @@ def edit(
     """Edit faces: smile, age, pose, glasses, …
 
     For every input, writes NAME.png, NAME.codes.safetensors and NAME.compare.png (before and
-    after). `wplus directions list` says what amount 1 of each direction is.
+    after). `wplus directions list` says what amount 1 of each direction is, and `wplus explore`
+    shows it. Take the smallest amount that does it: large ones change who it is.
 
-    Example: wplus edit examples/portrait.jpg --smile 2 --yaw 10 --out out
+    Example: wplus edit photo.jpg --smile 2 --yaw 10 --out out
 
     Example: wplus edit face.codes.safetensors --sefa 1 --amount -3 --layers coarse --out out
 
@@ -63,21 +64,23 @@ def edit(
     out
         Folder for the results; it is made.
     smile
-        In standard deviations among photographs, as all that are no angles: 2 for a broad smile.
+        In standard deviations among photographs, as all that are no angles: 2 for a broad smile,
+        -2 for a closed mouth.
     age
-        1 is about 16 years.
+        1 is about 16 years; 1 and -1 keep the person.
     yaw
         Degrees to the side.
     pitch
         Degrees up or down.
     glasses
-        1.5 puts on glasses.
+        1.5 puts on glasses. Not below 0 where there are none.
     gender
         From female to male, as the table of attributes had it: 2 from one to the other.
     facial_hair
-        A beard from 2 up, on whomever.
+        A beard from 2 up, on anybody.
     bald
-        Less hair with larger amounts; 2 leaves hardly any.
+        Less hair with larger amounts; 2 leaves hardly any. It changes the color of the skin too,
+        less with --layers 4-32px.
     directions
         File of directions that these names are looked up in, instead of the shipped one.
     direction
@@ -172,7 +175,7 @@ def _direction(name: str, network: PSP, file: Path | None, layers: str) -> Direc
     return chosen if layers == "all" else chosen.only(styles)
 
 
-@app.command
+@app.command(group=EDITING)
 def explore(
     inputs: Inputs,
     /,
@@ -191,7 +194,9 @@ def explore(
 
     Writes NAME.explore.png for every input.
 
-    Example: wplus explore examples/portrait.jpg --what sefa --layers coarse --out out
+    Example: wplus explore photo.jpg --out out
+
+    Example: wplus explore face.codes.safetensors --what sefa --layers coarse --out out
 
     Parameters
     ----------
@@ -202,9 +207,9 @@ def explore(
     directions
         File of named directions, instead of the shipped one.
     count
-        So many of sefa or pca, the strongest first.
+        How many of sefa or pca, the strongest first.
     columns
-        Amounts of each; an odd number.
+        How many amounts of each, 0 in the middle; an odd number.
     reach
         The largest amount either way; by default each direction's own range.
     layers

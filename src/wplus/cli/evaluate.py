@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from wplus.cli.app import (
     DEFAULT_MODEL,
+    MODELS,
     Device,
     Json,
     app,
@@ -24,7 +25,7 @@ from wplus.cli.memory import keep_freed_memory
 Left = Literal["lpips-alexnet", "lpips-vgg16", "identity", "fid"]
 
 
-@app.command
+@app.command(group=MODELS)
 def evaluate(
     *,
     model: str | None = None,
@@ -57,7 +58,8 @@ def evaluate(
     Parameters
     ----------
     model
-        A shipped model's name, or a model file of any known kind.
+        A shipped model's name, or a model file of any known kind; without it and without --pairs,
+        faces.
     data
         Folder of photographs to be reconstructed.
     pairs

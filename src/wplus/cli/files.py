@@ -6,25 +6,37 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.table import Column, Table
 
-from wplus.cli.app import Json, app, show
+from wplus.cli.app import MODELS, Json, app, show
 from wplus.errors import WplusError
 
-models_app = App(name="models", help="The pretrained files: list, fetch, verify, where.")
+models_app = App(
+    name="models", help="The pretrained files: list, fetch, verify, where.", group=MODELS
+)
 app.command(models_app)
 
 
-@app.command
-def convert(source: Path, destination: Path, /) -> None:
+@app.command(group=MODELS)
+def convert(
+    source: Annotated[Path, Parameter(help="The foreign file, or the folder of OpenVINO files.")],
+    destination: Annotated[Path, Parameter(help="The file to be written: NAME.safetensors.")],
+    /,
+) -> None:
     """Convert a foreign model file to safetensors, safely.
 
     Reads published pSp, StyleGAN2 (.pt, NVIDIA .pkl), MobileStyleGAN (OpenVINO), ArcFace,
-    CurricularFace, MoCo, LPIPS and MobileFaceNet (.onnx) files. No code of the file is run.
+    CurricularFace, MoCo, LPIPS, MobileFaceNet (.onnx) and BiSeNet files. No code of the file is
+    run.
+
+    `wplus.load` reads what it gives; what has a generator can be given as --model.
 
     Example: wplus convert psp_ffhq_encode.pt psp.safetensors
+
+    Example: wplus convert 79999_iter.pth parser.safetensors
     """
     from wplus import checkpoints
 
@@ -34,7 +46,10 @@ def convert(source: Path, destination: Path, /) -> None:
 
 @models_app.command(name="list")
 def models_list(*, json_output: Json = False) -> None:
-    """List the files that can be fetched, and whether they are here."""
+    """List the files that can be fetched, and whether they are here.
+
+    Example: wplus models list
+    """
     from wplus import weights
 
     rows = [(asset, weights.cached(name)) for name, asset in weights.ASSETS.items()]
@@ -49,8 +64,16 @@ def models_list(*, json_output: Json = False) -> None:
 
 
 @models_app.command(name="fetch")
-def models_fetch(names: list[str] | None = None, /) -> int:
-    """Fetch files now (all of them without a name), for machines that will be offline."""
+def models_fetch(
+    names: Annotated[
+        list[str] | None, Parameter(help="Files as `wplus models list` names them; else all.")
+    ] = None,
+    /,
+) -> int:
+    """Fetch files now (all of them without a name), for machines that will be offline.
+
+    Example: wplus models fetch scrfd-500m.onnx bisenet-faces.pth
+    """
     from wplus import weights
 
     failed = False
@@ -65,7 +88,10 @@ def models_fetch(names: list[str] | None = None, /) -> int:
 
 @models_app.command(name="verify")
 def models_verify() -> int:
-    """Check the sums of all files that are here."""
+    """Check the sums of all files that are here.
+
+    Example: wplus models verify
+    """
     from wplus import weights
 
     states = [weights.verify(name) for name in weights.ASSETS]
@@ -76,7 +102,10 @@ def models_verify() -> int:
 
 @models_app.command(name="where")
 def models_where() -> None:
-    """Print the folder that the files are kept in."""
+    """Print the folder that the files are kept in; WPLUS_CACHE moves it.
+
+    Example: wplus models where
+    """
     from wplus import weights
 
     print(weights.cache_folder())

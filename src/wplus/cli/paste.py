@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from wplus.cli.app import app
+from wplus.cli.app import FACES, app
 from wplus.errors import FaceError, WplusError
 
 
-@app.command
+@app.command(group=FACES)
 def paste(
     photo: Annotated[Path, Parameter(help="The photograph that was inverted.")],
-    result: Annotated[Path, Parameter(help="Square picture of its crop, such as RESULT.png.")],
+    result: Annotated[
+        Path, Parameter(help="Square picture of its crop, such as wplus invert makes.")
+    ],
     /,
     *,
     codes: Path,

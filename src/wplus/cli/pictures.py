@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from rich.table import Column, Table
 
-from wplus.cli.app import DEFAULT_MODEL, Device, Json, Model, Precision, app, bar, load_model, show
+from wplus.cli.app import (
+    DEFAULT_MODEL,
+    FACES,
+    Device,
+    Json,
+    Model,
+    Precision,
+    app,
+    load_model,
+)
 from wplus.cli.memory import keep_freed_memory
+from wplus.cli.results import tell
 from wplus.errors import WplusError
 
 if TYPE_CHECKING:
     from wplus.invert import Inversion
 
 
-@app.command
+@app.command(group=FACES)
 def invert(
     photos: Annotated[list[str], Parameter(required=True, negative=(), help="Photographs.")],
     /,
@@ -38,7 +48,9 @@ def invert(
     For every face, writes NAME.png (the reconstruction), NAME.codes.safetensors (the code, with the
     crop's geometry) and NAME.compare.png (both side by side) into the output folder.
 
-    Example: wplus invert portrait.jpg --out out
+    Example: wplus invert photo.jpg --out out
+
+    Example: wplus invert crops/*.png --no-align --refine 30 --out out
 
     Parameters
     ----------
@@ -68,46 +80,25 @@ def invert(
     on_the_way = fast_precision(network.device) if precision == "auto" else None
     if refine or network.encoder is None:
         keep_freed_memory()
-    done: list[Inversion] = []
-    stopped = False
-    with bar(json_output) as progress:
-        task = progress.add_task("", total=None)
-
-        def report(path: str, step: int, steps: int) -> None:
-            progress.update(task, description=Path(path).name, completed=step, total=steps)
-
-        options = Options(refine, align, all_faces, on_the_way)
-        try:
-            for result in invert_files(photos, out, network, model, options, report):
-                done.append(result)
-                if result.error:
-                    print(f"error: {result.error}", file=sys.stderr)
-        except KeyboardInterrupt:  # what is done is done, and is told
-            stopped = True
-    if json_output:
-        print(json.dumps([asdict(result) for result in done], indent=2))
-    else:
-        _table(done)
-    if stopped:
-        print(f"stopped after {len(done)} of {len(photos)} photographs", file=sys.stderr)
-        return 130
-    return 1 if any(result.error for result in done) else 0
+    options = Options(refine, align, all_faces, on_the_way)
+    return tell(
+        lambda report: invert_files(photos, out, network, model, options, report),
+        _table,
+        json_output,
+    )
 
 
-def _table(done: list[Inversion]) -> None:
-    good = [result for result in done if not result.error]
-    if not good:
-        return
+def _table(good: list[Inversion]) -> Table:
     names = ("input", "face", "reconstruction", "LPIPS", "MSE", "steps", "seconds")
     table = Table(*(Column(name, overflow="fold") for name in names))
     for r in good:
         lpips = "" if r.lpips is None else f"{r.lpips:.3f}"
         row = (r.input, f"{r.face}", r.reconstruction, lpips, f"{r.mse:.4f}", f"{r.steps}")
         table.add_row(*map(str, row), f"{r.seconds:.1f}")
-    show(table)
+    return table
 
 
-@app.command
+@app.command(group=FACES)
 def align(
     photos: Annotated[list[str], Parameter(required=True, negative=(), help="Photographs.")],
     /,
@@ -147,7 +138,7 @@ def align(
     return 1 if any(result.error for result in results) else 0
 
 
-@app.command
+@app.command(group=FACES)
 def decode(
     codes: Annotated[list[Path], Parameter(required=True, negative=(), help="Codes files.")],
     /,
@@ -159,7 +150,14 @@ def decode(
 ) -> int:
     """Turn codes files into images.
 
-    Example: wplus decode out/portrait.codes.safetensors --out again
+    Writes NAME.png for every NAME.codes.safetensors, at the generator's full size.
+
+    Example: wplus decode out/photo.codes.safetensors --out again
+
+    Parameters
+    ----------
+    out
+        Folder for the images; it is made.
     """
     from wplus import codes as code_files
     from wplus import images
@@ -181,7 +179,7 @@ def decode(
     return int(failed)
 
 
-@app.command
+@app.command(group=FACES)
 def sample(
     *,
     out: Path,
@@ -193,6 +191,8 @@ def sample(
     precision: Precision = "float32",
 ) -> None:
     """Make random images, with their codes.
+
+    Writes seedS-N.png and seedS-N.codes.safetensors.
 
     Example: wplus sample --out faces --count 8 --seed 1
 

@@ -8,22 +8,32 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from wplus.cli.app import app, bar
+from wplus.cli.app import MODELS, app, bar
 
 if TYPE_CHECKING:
     from wplus.prepare import Recipe
 
-prepare_app = App(name="prepare", help="Training sources from photographs: sketches, labels, ….")
+prepare_app = App(
+    name="prepare",
+    help="Training sources from photographs: sketches, label maps, masks, low resolution.",
+    group=MODELS,
+)
 app.command(prepare_app)
 
-Photographs = Annotated[Path, Parameter(help="Folder of photographs, cropped as FFHQ is.")]
-Out = Annotated[Path, Parameter(help="Folder for the sources; what is there already is kept.")]
+Photos = Annotated[Path, Parameter(help="Folder of photographs, cropped as FFHQ is.")]
+Out = Annotated[
+    Path,
+    Parameter(
+        help="Folder for the sources. What the same settings have made there already is kept;"
+        " other settings are refused."
+    ),
+]
 Jobs = Annotated[int, Parameter(help="Processes that work at once.")]
 Seed = Annotated[int, Parameter(help="The same seed makes the same of the same photograph.")]
 
 
 @prepare_app.command
-def sketches(photographs: Photographs, /, *, out: Out, seed: Seed = 0, jobs: Jobs = 1) -> int:
+def sketches(photos: Photos, /, *, out: Out, seed: Seed = 0, jobs: Jobs = 1) -> int:
     """Draw every photograph: thin lines, each drawing by another hand.
 
     Example: wplus prepare sketches photos --out sketches --jobs 8
@@ -32,11 +42,11 @@ def sketches(photographs: Photographs, /, *, out: Out, seed: Seed = 0, jobs: Job
     """
     from wplus.prepare import Recipe
 
-    return _run(photographs, out, Recipe("sketches", seed), jobs)
+    return _run(photos, out, Recipe("sketches", seed), jobs)
 
 
 @prepare_app.command
-def labels(photographs: Photographs, /, *, out: Out, jobs: Jobs = 1) -> int:
+def labels(photos: Photos, /, *, out: Out, jobs: Jobs = 1) -> int:
     """Label the parts of every face by CelebAMask-HQ's 19 classes, as an index PNG in its colors.
 
     Example: wplus prepare labels photos --out labels
@@ -45,12 +55,12 @@ def labels(photographs: Photographs, /, *, out: Out, jobs: Jobs = 1) -> int:
     """
     from wplus.prepare import Recipe
 
-    return _run(photographs, out, Recipe("labels"), jobs)
+    return _run(photos, out, Recipe("labels"), jobs)
 
 
 @prepare_app.command
 def masks(
-    photographs: Photographs,
+    photos: Photos,
     /,
     *,
     out: Out,
@@ -76,12 +86,12 @@ def masks(
     """
     from wplus.prepare import Recipe
 
-    return _run(photographs, out, Recipe("masks", seed, masks=kind, coverage=coverage), jobs)
+    return _run(photos, out, Recipe("masks", seed, masks=kind, coverage=coverage), jobs)
 
 
 @prepare_app.command
 def low_resolution(
-    photographs: Photographs,
+    photos: Photos,
     /,
     *,
     out: Out,
@@ -110,14 +120,14 @@ def low_resolution(
     recipe = Recipe("low_resolution", seed, size=size)
     if factors:
         recipe = Recipe("low_resolution", seed, tuple(factors), size)
-    return _run(photographs, out, recipe, jobs)
+    return _run(photos, out, recipe, jobs)
 
 
-def _run(photographs: Path, out: Path, recipe: Recipe, jobs: int) -> int:
+def _run(photos: Path, out: Path, recipe: Recipe, jobs: int) -> int:
     from wplus.prepare import prepare_folder
 
     made = kept = failed = 0
-    total, results = prepare_folder(photographs, out, recipe, jobs)
+    total, results = prepare_folder(photos, out, recipe, jobs)
     with bar(quiet=False) as progress:
         task = progress.add_task(recipe.kind.replace("_", " "), total=total)
         for result in results:

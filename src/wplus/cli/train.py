@@ -17,7 +17,7 @@ from cyclopts import Group, Parameter
 from rich.progress import BarColumn, Progress, TextColumn
 
 from wplus import tasks
-from wplus.cli.app import app, console
+from wplus.cli.app import MODELS, app, console
 from wplus.cli.memory import keep_freed_memory
 from wplus.errors import ConfigError, WplusError
 from wplus.training import config
@@ -189,4 +189,4 @@ def _say(text: str) -> None:
 
 
 train.__signature__ = signature()  # type: ignore[attr-defined]
-app.command(train)
+app.command(train, group=MODELS)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.table import Column, Table
 
-from wplus.cli.app import Device, Json, app, bar, device_of, show
+from wplus.cli.app import FACES, Device, Json, app, device_of
+from wplus.cli.results import tell
 from wplus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,11 +21,9 @@ Inputs = Annotated[
 Flag = Annotated[bool, Parameter(negative=())]
 
 
-@app.command
+@app.command(group=FACES)
 def translate(
-    inputs: Annotated[
-        list[str], Parameter(required=True, negative=(), help="Pictures, or folders of them.")
-    ],
+    inputs: Inputs,
     /,
     *,
     task: str,
@@ -54,6 +50,8 @@ def translate(
     output folder; further answers are NAME-out1.png, NAME-out2.png, ….
 
     Example: wplus translate --task super_resolution small.jpg --out out --compare
+
+    Example: wplus translate --task inversion photo.jpg --refine 30 --paste --out out
 
     Example: wplus translate --task inpainting photo.jpg --box 120,80,60,40 --out out
 
@@ -83,8 +81,8 @@ def translate(
     compare
         Write NAME.compare.png: the input and the answers side by side.
     paste
-        Photographs only: write NAME.pasted.png, the photograph with the answer in it. (A filled
-        photograph is always whole.)
+        Photographs only: write NAME.pasted.png, the photograph with the answer in place of the
+        face, which a face parser finds. (A filled photograph is always whole.)
     align
         Find the face and crop it as FFHQ is cropped; --no-align for pictures that are so already.
         Small square pictures to be enlarged are taken to be crops, unless --align is given.
@@ -130,29 +128,11 @@ def translate(
     options.check(row)  # before a model is fetched
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     network, name = load_for(row, model, choice, kind)
-    done: list[Translation] = []
-    stopped = False
-    with bar(json_output) as progress:
-        line = progress.add_task("", total=None)
-
-        def report(path: str, step: int, steps: int) -> None:
-            progress.update(line, description=Path(path).name, completed=step, total=steps)
-
-        try:
-            for result in translate_files(inputs, out, network, name, row, options, report):
-                done.append(result)
-                if result.error:
-                    print(f"error: {result.error}", file=sys.stderr)
-        except KeyboardInterrupt:  # what is done is done, and is told
-            stopped = True
-    if json_output:
-        print(json.dumps([asdict(result) for result in done], indent=2))
-    else:
-        _table(done)
-    if stopped:
-        print(f"stopped after {len(done)} of {len(inputs)} inputs", file=sys.stderr)
-        return 130
-    return 1 if any(result.error for result in done) else 0
+    return tell(
+        lambda report: translate_files(inputs, out, network, name, row, options, report),
+        _table,
+        json_output,
+    )
 
 
 def _box(text: str) -> tuple[int, int, int, int]:
@@ -165,10 +145,7 @@ def _box(text: str) -> tuple[int, int, int, int]:
     return left, top, width, height
 
 
-def _table(done: list[Translation]) -> None:
-    good = [result for result in done if not result.error]
-    if not good:
-        return
+def _table(good: list[Translation]) -> Table:
     names = ("input", "output", "answers", "factor", "consistency (dB)", "steps", "seconds")
     table = Table(*(Column(name, overflow="fold") for name in names))
     for r in good:
@@ -179,4 +156,4 @@ def _table(done: list[Translation]) -> None:
         answers = f"{len(r.pictures)}"
         row = (r.input, r.pictures[0], answers, factor, agreement, f"{r.steps}")
         table.add_row(*row, f"{r.seconds:.1f}")
-    show(table)
+    return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,6 +104,24 @@ def pictures_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
     if not found:
         raise ConfigError(f"{top}: there are no pictures in this folder")
     return sorted(found)
+
+
+def files_of(paths: Iterable[str]) -> Iterator[tuple[str, ConfigError | None]]:
+    """Files as they are, and of every folder the pictures in it.
+
+    Yields:
+        A file and None; or a folder and what is wrong with it: it has no pictures.
+    """
+    for path in paths:
+        if not Path(path).is_dir():
+            yield path, None
+            continue
+        try:
+            found = pictures_in(path)
+        except ConfigError as error:
+            yield path, error
+        else:
+            yield from ((file, None) for _, file in found)
 
 
 def _give_up(error: OSError) -> None:

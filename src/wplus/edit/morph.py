@@ -6,7 +6,7 @@ is sampled densely, its length is measured in pictures, and the frames are set a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,14 +28,21 @@ class Morph:
     """The frames of a path.
 
     Attributes:
-        codes: (N, L, style_dim), in the order of showing.
-        times: (N,) where they lie: 0 is the first code, 1 the second, ….
+        controls: (K, L, style_dim), the codes that the path goes through; its first one again at
+            the end where it is a loop.
+        times: (N,) where the frames lie, in the order of showing: 0 is the first code, 1 the
+            second, ….
         dense: (M,) LPIPS between the neighbors of the dense sampling.
     """
 
-    codes: Tensor
+    controls: Tensor
     times: Tensor
     dense: Tensor
+
+    @property
+    def codes(self) -> Tensor:
+        """All frames, (N, L, style_dim); `one_by_one` gives the same without holding them."""
+        return on_path(self.controls, self.times)
 
 
 def on_path(controls: Tensor, times: Tensor) -> Tensor:
@@ -51,6 +58,12 @@ def on_path(controls: Tensor, times: Tensor) -> Tensor:
     first = times.floor().long().clamp(0, len(controls) - 2)
     share = (times - first).to(controls)[:, None, None]
     return torch.lerp(controls[first], controls[first + 1], share)
+
+
+def one_by_one(controls: Tensor, times: Tensor) -> Iterator[Tensor]:
+    """The same as `on_path`, one (L, style_dim) after the other: a long path takes no memory."""
+    for i in range(len(times)):
+        yield on_path(controls, times[i : i + 1])[0]
 
 
 def even_times(dense_times: Tensor, distances: Tensor, count: int) -> Tensor:
@@ -82,12 +95,12 @@ def even_times(dense_times: Tensor, distances: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def steps(
-    codes: Tensor,
+    codes: Iterable[Tensor],
     model: PSP,
     lpips: LPIPS,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """(N − 1,) LPIPS between the pictures of neighboring codes (N, L, style_dim), at 256²."""
+    """(N − 1,) LPIPS between the pictures of neighboring codes, each (L, style_dim), at 256²."""
     found, before = [], None
     for i, code in enumerate(codes, 1):
         picture = images.resize(model.decode(code[None]), SIZE).clamp(-1, 1)
@@ -96,7 +109,7 @@ def steps(
             found.append(lpips.distance(before, features))
         before = features
         if progress is not None:
-            progress(i, len(codes))
+            progress(i)
     return torch.cat(found).cpu()
 
 
@@ -139,20 +152,35 @@ def morph(
         distances = torch.zeros(len(times) - 1)
         chosen = torch.linspace(0, stretches, count)
     else:
-        distances = steps(on_path(controls, times), model, lpips, progress)
+        distances = _measured(controls, times, model, lpips, progress)
         chosen = even_times(times, distances, count)
         # Distances saturate, so steps as long as the frames' own are measured once more.
-        chosen = even_times(chosen, steps(on_path(controls, chosen), model, lpips, progress), count)
+        again = _measured(controls, chosen, model, lpips, progress)
+        chosen = even_times(chosen, again, count)
     if ending == "loop":
         chosen = chosen[:-1]
     elif ending == "back":
         chosen = torch.cat([chosen, chosen[1:-1].flip(0)])
-    return Morph(on_path(controls, chosen), chosen, distances)
+    return Morph(controls, chosen, distances)
+
+
+def _measured(
+    controls: Tensor,
+    times: Tensor,
+    model: PSP,
+    lpips: LPIPS,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(done, len(times))
+
+    return steps(one_by_one(controls, times), model, lpips, report)
 
 
 @torch.no_grad()
-def pictures(codes: Tensor, model: PSP, size: int) -> Iterator[Tensor]:
-    """The images of codes (N, L, style_dim) one by one, (1, 3, size, size) in [-1, 1]."""
+def pictures(codes: Iterable[Tensor], model: PSP, size: int) -> Iterator[Tensor]:
+    """The images of codes, each (L, style_dim), one by one, (1, 3, size, size) in [-1, 1]."""
     for code in codes:
         yield images.resize(model.decode(code[None]), min(size, model.resolution)).clamp(-1, 1)
 

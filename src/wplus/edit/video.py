@@ -1,4 +1,4 @@
-"""Frames to a moving picture: MP4 by FFmpeg's libraries, GIF and WebP by Pillow."""
+"""Frames to a moving picture, one by one: MP4 by FFmpeg's libraries, GIF and WebP by Pillow."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from wplus import images
+from wplus.edit.animation import write_gif, write_webp
 from wplus.errors import ConfigError, ImageError, WplusError
 from wplus.files import atomic
 
 SUFFIXES = (".mp4", ".gif", ".webp")
 CODECS = ("libx264", "mpeg4")  # the first that this build of FFmpeg's libraries has
-QUALITY = 85  # of WebP
 
 
 def check(path: str | os.PathLike[str], fps: float) -> None:
@@ -43,7 +43,7 @@ def check(path: str | os.PathLike[str], fps: float) -> None:
 
 
 def write(frames: Iterable[Image.Image], path: str | os.PathLike[str], fps: float = 30.0) -> None:
-    """Write a moving picture, whole or not at all. Frames are taken one by one.
+    """Write a moving picture, whole or not at all. Frames are taken one by one, and none is kept.
 
     Args:
         frames: RGB, of one size.
@@ -61,8 +61,10 @@ def write(frames: Iterable[Image.Image], path: str | os.PathLike[str], fps: floa
         with atomic(path) as temporary:
             if temporary.suffix.lower() == ".mp4":
                 _write_mp4(checked, temporary, fps)
-            else:
-                _write_pillow(checked, temporary, fps)
+                return
+            plain = write_gif if temporary.suffix.lower() == ".gif" else write_webp
+            with temporary.open("wb") as file:
+                plain(checked, file, fps)
     except OSError as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(f"{path}: cannot be written ({reason})") from error
@@ -103,20 +105,3 @@ def _write_mp4(frames: Iterator[Image.Image], path: Path, fps: float) -> None:
         assert stream is not None  # there is at least one frame
         for packet in stream.encode():
             file.mux(packet)
-
-
-def _write_pillow(frames: Iterator[Image.Image], path: Path, fps: float) -> None:
-    first = next(frames)
-    webp = path.suffix.lower() == ".webp"
-    # GIF counts in hundredths of a second.
-    duration = round(1000 / fps) if webp else 10 * max(1, round(100 / fps))
-    options = {"quality": QUALITY, "method": 4} if webp else {}
-    first.save(
-        path,
-        format="WEBP" if webp else "GIF",
-        save_all=True,
-        append_images=frames,
-        duration=duration,
-        loop=0,
-        **options,
-    )

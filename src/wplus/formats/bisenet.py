@@ -22,6 +22,7 @@ trained on background, skin, l_brow, r_brow, l_eye, r_eye, glasses, l_ear, r_ear
 mouth, u_lip, l_lip, neck, necklace, cloth, hair, hat."""
 
 _SCORES = "conv_out.conv_out.weight"
+_STEM = "cp.resnet.conv1.weight"
 
 
 def bisenet_table(blocks: tuple[int, ...] = (2, 2, 2, 2)) -> dict[str, str]:
@@ -51,6 +52,11 @@ def bisenet_table(blocks: tuple[int, ...] = (2, 2, 2, 2)) -> dict[str, str]:
     return table | {_SCORES: "scores.weight"}
 
 
+def is_bisenet(content: Mapping[Any, Any]) -> bool:
+    """Whether a checkpoint has the layout of the published face parser."""
+    return _STEM in content
+
+
 def translate_bisenet(
     state: Mapping[str, Tensor], what: str = "the file"
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -60,7 +66,7 @@ def translate_bisenet(
         FormatError: a tensor is missing or unexpected, or the classes are not those 19.
     """
     kept = {name: value for name, value in state.items() if not name.startswith(ASIDE)}
-    scores, stem = kept.get(_SCORES), kept.get("cp.resnet.conv1.weight")
+    scores, stem = kept.get(_SCORES), kept.get(_STEM)
     if scores is None or stem is None or stem.ndim != 4 or scores.ndim != 4:
         raise FormatError(f"{what}: lacks {_SCORES} or the ResNet; it is not a face parser")
     if len(scores) != len(ORDER):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.formats import facenets, lpips, mobilefacenet, mobilestylegan, moco, nvidia, psp
+from wplus.formats import bisenet, facenets, lpips, mobilefacenet, mobilestylegan, moco, nvidia, psp
 from wplus.formats import rosinality as port
 from wplus.formats.pickles import read_torch
 from wplus.formats.strict import tensors_of
@@ -24,8 +24,8 @@ def read(path: str | Path) -> Found:
     """Read a foreign file.
 
     Args:
-        path: a published pSp, rosinality, NVIDIA, ArcFace, CurricularFace, MoCo, LPIPS or ONNX
-            file, or MobileStyleGAN's folder of OpenVINO files (or its synthesis graph).
+        path: a published pSp, rosinality, NVIDIA, ArcFace, CurricularFace, MoCo, BiSeNet, LPIPS or
+            ONNX file, or MobileStyleGAN's folder of OpenVINO files (or its synthesis graph).
 
     Raises:
         FormatError: the file is missing, damaged, unsafe or of an unknown layout.
@@ -96,8 +96,11 @@ def _torch(path: Path) -> Found:
             return _network("resnet", *moco.translate_moco(tensors_of(state, what), what))
         if "input_layer.0.weight" in content:
             return _network("arcface", *facenets.translate_arcface(tensors_of(content, what), what))
+        if bisenet.is_bisenet(content):
+            return _network("bisenet", *bisenet.translate_bisenet(tensors_of(content, what), what))
     raise FormatError(
-        f"{path}: holds no network of a known layout (pSp, StyleGAN2, ArcFace or MoCo checkpoint)"
+        f"{path}: holds no network of a known layout"
+        " (pSp, StyleGAN2, ArcFace, MoCo or BiSeNet checkpoint)"
     )
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from wplus.data.finding import pictures_in
 from wplus.data.masks import COVERAGE, draw_mask
 from wplus.data.masks import Kind as MaskKind
 from wplus.errors import ConfigError, WplusError
+from wplus.prepare import record
 from wplus.prepare.parser import FaceParser, load_parser
 from wplus.prepare.sketch import sketch
 
@@ -60,6 +61,20 @@ class Recipe:
         if self.size < 2 * max(self.factors):
             raise ConfigError(f"{self.size} pixels a side cannot be shrunk by {max(self.factors)}")
         draw_mask(16, np.random.default_rng(0), self.masks, self.coverage)  # checks its settings
+
+    def settings(self) -> dict[str, Any]:
+        """What decides how this kind of source looks, by the names of the command's options."""
+        chosen: dict[Kind, dict[str, Any]] = {
+            "sketches": {"seed": self.seed},
+            "labels": {},
+            "masks": {"seed": self.seed, "kind": self.masks, "coverage": list(self.coverage)},
+            "low_resolution": {
+                "seed": self.seed,
+                "factors": list(self.factors),
+                "size": self.size,
+            },
+        }
+        return {"sources": self.kind, **chosen[self.kind]}
 
     def make(self, picture: Image.Image, name: str) -> Image.Image:
         """The source of one photograph (mode RGB).
@@ -104,7 +119,8 @@ def prepare_folder(
     """Make the sources of all photographs of a folder and its subfolders.
 
     `a/7.jpg` gives `a/7.png` in the other folder. What is there already is kept, so that a run that
-    was stopped goes on. A file that cannot be read gives an error, and the others go on.
+    was stopped goes on; `prepare.json` in the folder says what it was begun with, and another
+    recipe is refused. A file that cannot be read gives an error, and the others go on.
 
     Args:
         folder: photographs, cropped as FFHQ is.
@@ -116,7 +132,8 @@ def prepare_folder(
         How many photographs there are, and what became of each, in order, as it is done.
 
     Raises:
-        ConfigError: the folder is missing or has no pictures, or `out` lies in it.
+        ConfigError: the folder is missing or has no pictures, `out` lies in it, or the pictures in
+            `out` are of another recipe or of none that is known.
         WeightsError: the face parser cannot be fetched.
     """
     place, target = Path(folder).resolve(), Path(out).resolve()
@@ -129,6 +146,7 @@ def prepare_folder(
     found = pictures_in(folder)
     if recipe.kind == "labels":
         weights.path("bisenet-faces.pth")  # once, before there are several processes
+    record.keep_to(Path(out), recipe.settings())
     return len(found), _all(found, Path(out), recipe, jobs)
 
 

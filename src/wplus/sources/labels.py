@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -172,7 +174,7 @@ def colored(labels: Tensor) -> Image.Image:
     return picture
 
 
-def _check_numbers(values: NDArray[np.generic], num_classes: int) -> None:
+def _check_numbers(values: NDArray[Any], num_classes: int) -> None:
     """Say what numbers out of range are, where they are something else than a wrong class."""
     levels = len(np.unique(values))
     soft = len(np.unique(values[values >= num_classes])) >= _SOFT_LINES

@@ -93,7 +93,8 @@ class Muon(Optimizer):
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
-        average = state["momentum"]
+        average: Tensor = state["momentum"]
+        assert p.grad is not None
         average.mul_(group["momentum"]).add_(p.grad)
         ahead = p.grad.add(average, alpha=group["momentum"]).flatten(1)
         scale = ROOT_MEAN_SQUARE * math.sqrt(max(ahead.shape))
@@ -110,7 +111,8 @@ class Muon(Optimizer):
         state["exp_avg"].lerp_(p.grad, 1 - first)
         state["exp_avg_sq"].mul_(second).addcmul_(p.grad, p.grad, value=1 - second)
         spread = (state["exp_avg_sq"] / (1 - second**count)).sqrt_().add_(group["eps"])
-        return state["exp_avg"] / (1 - first**count) / spread
+        update: Tensor = state["exp_avg"] / (1 - first**count) / spread
+        return update
 
 
 def is_matrix(p: Tensor) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from PIL import Image
 
 from wplus.errors import FaceError
 from wplus.faces import CropGeometry
 from wplus.faces.paste import paste
+from wplus.prepare import FaceParser, load_parser, paste_mask
 from wplus.refine import SIZE
 
 LARGEST = 8192  # pixels a side of an enlarged photograph
@@ -18,6 +21,9 @@ def put_back(
 ) -> Image.Image:
     """The photograph with the answer in the place of the face.
 
+    What is replaced is what the face parser sees as face in the photograph or in the answer, or an
+    ellipse where it sees none.
+
     Args:
         photograph: upright, RGB.
         made: the generator's picture.
@@ -27,13 +33,20 @@ def put_back(
 
     Raises:
         FaceError: the enlarged photograph would have more than `LARGEST` pixels a side.
+        WeightsError: the face parser cannot be fetched.
     """
     if factor is None:
-        return paste(photograph, made, geometry)
+        face = paste_mask("face", photograph, made, geometry, _parser())
+        return paste(photograph, made, geometry, mask=face)
     if factor > 1:
         photograph, geometry = _enlarged(photograph, geometry, factor)
-    # All of the square agrees with the small photograph, so sharp hair need not end at an ellipse.
+    # All of the square agrees with the small photograph, so sharp hair need not end at the face.
     return paste(photograph, made, geometry, mask=np.ones((SIZE, SIZE), np.bool_))
+
+
+@cache
+def _parser() -> FaceParser:
+    return load_parser()
 
 
 def _enlarged(

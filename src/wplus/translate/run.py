@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wplus import latents
-from wplus.data.finding import pictures_in
+from wplus.data.finding import files_of
 from wplus.errors import ConfigError, WeightsError, WplusError
 from wplus.faces.batch import about, unused
 from wplus.losses import LPIPS, load_lpips
@@ -26,6 +26,7 @@ from wplus.translate.questions import Known, Question, ask
 from wplus.translate.recipes import RECIPES
 from wplus.translate.settings import Options, Translation
 from wplus.translate.writing import Reply, write
+from wplus.weights import path as weights_path
 
 Progress = Callable[[str, int, int], None]
 
@@ -66,13 +67,15 @@ def translate_files(
         if options.bilinear is None:
             options = replace(options, bilinear=model.config.label_resampling == "bilinear")
     layers_of(task, options, model)  # a wrong name is no input's fault
+    if options.paste and task.source == "photo":  # before an answer is made that cannot be pasted
+        weights_path("bisenet-faces.pth")
     steps = steps_of(model, task, options)
     lpips = load_lpips().to(model.device) if steps else None
     taken: set[str] = set()
-    for path in _files(paths):
+    for path, problem in files_of(paths):
         started = time.perf_counter()
-        if isinstance(path, Translation):
-            yield path
+        if problem:
+            yield Translation(path, error=about(path, problem))
             continue
         try:
             question = ask(path, task, options)
@@ -95,18 +98,6 @@ def translate_files(
             steps=reply.steps,
             seconds=time.perf_counter() - started,
         )
-
-
-def _files(paths: Iterable[str]) -> Iterator[str | Translation]:
-    """The files, folders opened; a folder without pictures is a result that is an error."""
-    for path in paths:
-        if not Path(path).is_dir():
-            yield path
-            continue
-        try:
-            yield from (file for _, file in pictures_in(path))
-        except ConfigError as error:
-            yield Translation(path, error=about(path, error))
 
 
 def steps_of(model: PSP, task: Task, options: Options) -> int:

@@ -62,6 +62,11 @@ def write(
 
     Returns:
         Paths of pictures, codes, the sheet if any, and photographs with the answers in them.
+
+    Raises:
+        FaceError: the photograph with the answer in it would be too large.
+        ImageError: a picture cannot be written.
+        WeightsError: the face parser, which pasting needs, cannot be fetched.
     """
     pictures, codes, pasted, shown = [], [], [], [question.shown]
     for index, (code, image) in enumerate(zip(reply.codes, reply.pictures)):
