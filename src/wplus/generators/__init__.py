@@ -4,6 +4,7 @@ from wplus.generators.base import Generator, Noise
 from wplus.generators.mobile import MobileStyleGAN
 from wplus.generators.short import ShortGenerator, ShortHead, can_shorten, shorten
 from wplus.generators.stylegan2 import StyleGAN2
+from wplus.generators.swapping import blend, swap
 
 __all__ = [
     "Generator",
@@ -12,6 +13,8 @@ __all__ = [
     "ShortGenerator",
     "ShortHead",
     "StyleGAN2",
+    "blend",
     "can_shorten",
     "shorten",
+    "swap",
 ]
