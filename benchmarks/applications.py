@@ -78,7 +78,7 @@ ROWS: Mapping[str, Row] = {
         [
             Figure("edges", ["one pass"], ["nearest"]),
             Figure("fid", ["one pass"], ["nearest"], better="lower"),
-            Figure("diversity", ["drawn anew"], ["next nearest"]),
+            Figure("diversity", ["further answers"], ["next nearest"]),
         ],
     ),
     "labels": Row(
@@ -87,7 +87,7 @@ ROWS: Mapping[str, Row] = {
         [
             Figure("second", ["one pass"], ["nearest"]),
             Figure("fid", ["one pass"], ["nearest"], better="lower"),
-            Figure("diversity", ["drawn anew"], ["next nearest"]),
+            Figure("diversity", ["further answers"], ["next nearest"]),
         ],
     ),
     "super_resolution": Row(

@@ -30,12 +30,14 @@ class Recipe:
         spread_by_factor: `Weights.spread` for every unit of super-resolution's factor.
         from_mean: steps from the mean face, where the model has no encoder.
         from_inversion: steps from the code of an inversion encoder, where it has none of the task.
+        from_own: steps from the code of the task's own encoder.
     """
 
     weights: Weights
     spread_by_factor: float = 0.0
     from_mean: int = 100
     from_inversion: int = 0
+    from_own: int = 0
 
     def weights_for(self, factor: float | None) -> Weights:
         """The weights for a face smaller by a factor; None for all other tasks."""
@@ -66,6 +68,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "super_resolution": Recipe(
             Weights(prior=0.03), spread_by_factor=0.025, from_mean=80, from_inversion=50
         ),
-        "inpainting": Recipe(Weights(prior=0.03, spread=0.3), from_mean=80, from_inversion=50),
+        # A pass alone makes a face like the one around the hole, not one that continues it.
+        "inpainting": Recipe(
+            Weights(prior=0.03, spread=0.3), from_mean=80, from_inversion=50, from_own=50
+        ),
     }
 )

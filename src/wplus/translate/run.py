@@ -105,8 +105,10 @@ def steps_of(model: PSP, task: Task, options: Options) -> int:
     if options.steps is not None:
         return options.steps
     recipe = RECIPES.get(task.name)
-    if recipe is None or choosing.has_own_encoder(model, task):
+    if recipe is None:
         return 0
+    if choosing.has_own_encoder(model, task):
+        return recipe.from_own
     return recipe.from_mean if model.encoder is None else recipe.from_inversion
 
 

@@ -33,8 +33,8 @@ class Options:
         layers: which styles are drawn anew, as `latents.layers_of` reads them; None for the task's.
         alpha: how much of the random style replaces the code's, 0 to 1; None for the task's.
         seed: the same seed gives the same answers.
-        steps: of refinement on what is known of the output; None for none where the model has an
-            encoder for the task, and for the task's own number where it has not.
+        steps: of refinement on what is known of the output; None for the task's own number, which
+            is 0 for most where the model has an encoder for the task.
         align: find the face and crop it the FFHQ way. None does so for photographs, but for small
             square pictures to be enlarged, which are crops already; and for drawings that do not
             fill a square page.
