@@ -16,7 +16,6 @@ with "other", as many photographs of other people.
 
 from __future__ import annotations
 
-import math
 import time
 
 import judging
@@ -86,21 +85,10 @@ def main() -> None:
         looking = time.perf_counter() - started
         near = [synthesis.rounded(images.to_tensor(images.read(files[i]))) for i in found]
         other = synthesis.rounded(images.to_tensor(images.read(files[number % len(files)])))
-        ways = {
-            "original": ([original], math.nan),
-            "reconstruction": ([synthesis.reconstructed(inversion, original)], math.nan),
-            "one pass": (answers[:1], seconds),
-            "further answers": (answers[1:], math.nan),
-            "nearest": (near[:1], looking),
-            "next nearest": (near[1:], math.nan),
-            "other": ([other], math.nan),
-        }
-        several = {"further answers": answers, "next nearest": near}
-        for way, (pictures, took) in ways.items():
-            if not pictures:
-                continue
+        compared = synthesis.ways(original, inversion, answers, seconds, near, looking, other)
+        for way, pictures, took, several in compared:
             values = judged(pictures, drawn[number], drawn[(number + 1) % len(drawn)])
-            values["diversity"] = synthesis.diversity(several.get(way, []), scores.lpips)
+            values["diversity"] = synthesis.diversity(several, scores.lpips)
             scores.add_all(way, pictures, **values, seconds=took)
         if len(sheet) < synthesis.ROWS:
             lines = overlay(lines_in(images.to_picture(answers[0])), drawn[number])

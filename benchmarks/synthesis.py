@@ -131,3 +131,37 @@ def answered(
 def reconstructed(model: PSP, original: Tensor) -> Tensor:
     """The photograph by an inversion encoder: what faces of this generator can score."""
     return rounded(model.decode(model.encode(original))[0])
+
+
+Way = tuple[str, list[Tensor], float, list[Tensor]]
+"""Its name, the pictures that are scored, the seconds they took, and those compared in pairs."""
+
+
+def ways(
+    original: Tensor,
+    inversion: PSP,
+    answers: list[Tensor],
+    seconds: float,
+    near: list[Tensor],
+    looking: float,
+    other: Tensor,
+) -> list[Way]:
+    """What is scored against one input, the best that can be reached first and the floor last.
+
+    Args:
+        original: (1, 3, 256, 256), the photograph that the input was made of.
+        inversion: see `reconstructed`.
+        answers: of the model, and the seconds of the first.
+        near: the training photographs nearest to the input, and the seconds it took to find them.
+        other: any other photograph.
+    """
+    found: list[Way] = [
+        ("original", [original], math.nan, []),
+        ("reconstruction", [reconstructed(inversion, original)], math.nan, []),
+        ("one pass", answers[:1], seconds, []),
+        ("further answers", answers[1:], math.nan, answers),
+        ("nearest", near[:1], looking, []),
+        ("next nearest", near[1:], math.nan, near),
+        ("other", [other], math.nan, []),
+    ]
+    return [way for way in found if way[1]]

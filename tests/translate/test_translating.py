@@ -13,7 +13,7 @@ import tiny
 from wplus import codes, images, networks, sources
 from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
-from wplus.errors import ConfigError
+from wplus.errors import ConfigError, WeightsError
 from wplus.generators import Generator
 from wplus.losses import LPIPS
 from wplus.psp import PSP
@@ -81,6 +81,26 @@ def test_steps_are_made_only_where_they_are_needed(bare: PSP) -> None:
     assert run.steps_of(bare, task, none) == RECIPES["super_resolution"].from_mean > 0
     assert run.steps_of(bare, task, Options(steps=3)) == 3
     assert run.steps_of(inversion, TASKS["inversion"], none) == 0
+    filling = tiny.model("mobilestylegan", task="inpainting", source="masked")
+    assert run.steps_of(filling, TASKS["inpainting"], none) == RECIPES["inpainting"].from_own > 0
+    assert run.steps_of(filling, TASKS["inpainting"], Options(steps=0)) == 0
+
+
+def test_the_parser_is_looked_for_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def missing(name: str) -> Path:
+        raise WeightsError(f"{name}: cannot be fetched")
+
+    monkeypatch.setattr(run, "weights_path", missing)
+    model, task = tiny.model("mobilestylegan"), TASKS["inversion"]
+    images.save(images.to_picture(torch.zeros(1, 3, 64, 64)), tmp_path / "photo.png")
+    paths, out = [str(tmp_path / "photo.png")], tmp_path / "out"
+    plain, paste = Options(align=False), Options(align=False, paste=True)
+    assert not next(run.translate_files(paths, out, model, "tiny", task, plain)).error
+    with pytest.raises(WeightsError, match="bisenet-faces"):
+        next(run.translate_files(paths, tmp_path / "other", model, "tiny", task, paste))
+    assert not (tmp_path / "other").exists()
 
 
 def test_an_inversion_encoder_starts_where_the_task_has_none(small: str) -> None:

@@ -1,7 +1,7 @@
 """Muon: momentum whose singular values are all made one, for matrices; AdamW for the rest.
 
-A step costs some small matrix products more than AdamW's, which is nothing beside a pass through
-a generator, and a picture seen is worth more.
+A step costs some matrix products more than AdamW's, which is little beside a pass through a
+generator.
 """
 
 from __future__ import annotations
