@@ -282,6 +282,24 @@ def test_augmentation_is_for_the_source_in_training_only(tmp_path: Path) -> None
     )
 
 
+def test_variation_is_for_source_and_target_alike(tmp_path: Path) -> None:
+    paint(tmp_path / "1.png")
+    often = replace(Augmentation.variation(), misalign=1.0, color=1.0)
+    data = Folder(tmp_path, replace(SMALL, variation=often))
+    item = data.item(0, rng(0))
+    assert torch.equal(item["target"], item["source"])
+    assert not torch.equal(item["target"], tensor())
+    assert not torch.equal(item["target"], data.item(0, rng(1))["target"])
+    assert torch.equal(data.item(0, None)["target"], tensor())
+    noisy = replace(data.reading, augmentation=replace(Augmentation.none(), noise=1.0))
+    both = Folder(tmp_path, noisy).item(0, rng(0))
+    assert torch.equal(both["target"], item["target"])
+    assert not torch.equal(both["source"], item["source"])
+    paint(tmp_path / "a" / "1.png", 1), paint(tmp_path / "b" / "1.png")
+    pair = PairedFolders(tmp_path / "a", tmp_path / "b", reading=data.reading).item(0, rng(0))
+    assert torch.equal(pair["target"], tensor())  # one of two files alone would not fit the other
+
+
 @pytest.mark.parametrize("size", [(128, 128), (192, 192), (100, 100), (150, 90), (128, 192)])
 def test_other_sizes_are_resized_as_everywhere(tmp_path: Path, size: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)

@@ -237,6 +237,23 @@ def test_pairs_lists_and_shards(tmp_path: Path) -> None:
         opened(config())
 
 
+def test_photographs_are_varied_in_training_only(tmp_path: Path) -> None:
+    folder = str(photos(tmp_path / "photos", 3))
+    mixture, validation = opened(config(data={"data": [folder], "vary": True, "hold_out": 1}))
+    assert validation is not None
+    assert torch.equal(validation.item(0, None)["source"], validation.item(0, None)["target"])
+    plain, _ = opened(config(data={"data": [folder], "hold_out": 1}))
+    differ = 0
+    for position in range(4):
+        ours, theirs = (each.example(0, position) for each in (mixture, plain))
+        assert torch.equal(ours["source"], ours["target"])
+        differ += not torch.equal(ours["target"], theirs["target"])
+    assert differ
+    sources = drawings(tmp_path / "sources", 3)
+    with pytest.raises(ConfigError, match="vary changes source and target alike"):
+        opened(config("sketch", data={"data": [folder], "sources": str(sources), "vary": True}))
+
+
 def test_held_out_pictures_are_not_trained_on(tmp_path: Path) -> None:
     path = str(photos(tmp_path / "a", 10))
     mixture, validation = opened(config(data={"data": [path], "hold_out": 3}))

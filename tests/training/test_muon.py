@@ -52,6 +52,18 @@ def test_matrices_follow_the_momentum() -> None:
     assert 0.1 < rms < 0.3  # about AdamW's
 
 
+def test_lower_precision_is_near() -> None:
+    moved = []
+    for precision in (torch.float32, torch.bfloat16):
+        weight = nn.Parameter(torch.zeros(32, 48))
+        weight.grad = torch.randn(32, 48, generator=torch.Generator().manual_seed(4))
+        Muon([weight], lr=1.0, precision=precision).step()
+        assert weight.dtype == torch.float32
+        moved.append(weight.detach())
+    assert not torch.equal(*moved)
+    assert (moved[0] - moved[1]).norm() < 0.03 * moved[0].norm()
+
+
 def test_the_rest_moves_as_under_adamw() -> None:
     pairs = []
     for kind in (Muon, torch.optim.AdamW):

@@ -1,14 +1,15 @@
 """What may happen to a photograph before it reaches the encoder: cameras, the web, loose crops.
 
 Only the source is changed, never the target: the encoder learns to see through it. (The paper's
-training only flips; this is what makes an encoder bear photographs as people have them.)
+training only flips; this is what makes an encoder bear photographs as people have them.) What
+happens to both alike (`Augmentation.variation`) makes another photograph of one.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -110,6 +111,12 @@ class Augmentation:
     def none(cls) -> Augmentation:
         """Nothing ever happens."""
         return cls(**dict.fromkeys(EFFECTS, 0.0))  # type: ignore[arg-type]
+
+    @classmethod
+    def variation(cls) -> Augmentation:
+        """What leaves a good photograph one: turned, shifted, zoomed and recolored a little."""
+        never = cls.none()
+        return replace(never, misalign=0.5, rotation=2.0, scale=0.04, shift=0.02, color=0.5)
 
     @property
     def is_none(self) -> bool:

@@ -34,6 +34,8 @@ class Reading:
         flip: see `tasks.Task`. Flipped label maps get their left and right classes exchanged if
             they are those of `sources.LABELS`; for classes of your own that have sides, use "none".
         augmentation: of a photographic source, in training only.
+        variation: of a photograph that is both source and target, in training only, before
+            anything else happens to either.
         factors: low_resolution of one file: by how much it is shrunk, drawn evenly in training, and
             in validation by name, so that a picture keeps its factor. A pair of files is taken as
             it is. (masked of one file: so are its holes, see `masks.draw_mask`. In a pair of files,
@@ -50,6 +52,7 @@ class Reading:
     size: int = 256
     flip: Flip = "both"
     augmentation: Augmentation = field(default_factory=Augmentation.none)
+    variation: Augmentation = field(default_factory=Augmentation.none)
     factors: tuple[int, ...] = sources.FACTORS
     num_classes: int = len(sources.LABELS)
     bilinear: bool = False
@@ -158,6 +161,9 @@ def example(
     Returns:
         (C, size, size) float32, the encoder's input, and (3, size, size) in [-1, 1].
     """
+    if rng is not None and alone and not reading.variation.is_none:
+        varied = augment(Image.fromarray(target), reading.variation, rng)
+        source = target = np.asarray(varied)
     if rng is not None and reading.flip != "none":
         first, second = rng.random(2) < 0.5
         if second if reading.flip == "independent" else first:

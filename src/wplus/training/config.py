@@ -48,6 +48,11 @@ class DataSettings(Settings):
         0.5, "Of synthetic examples: share of codes made of two.", low=0.0, high=1.0
     )
     augment: bool = setting(False, "Change the encoder's photographs as cameras and the web do.")
+    vary: bool = setting(
+        False,
+        "Turn, shift and recolor photographs a little, source and target alike: more of them where"
+        " there are few.",
+    )
     in_memory: bool = setting(False, "Keep decoded pictures in memory.", changeable=True)
     validation: str | None = setting(None, "Such a folder or list to validate on.", changeable=True)
     validation_sources: str | None = setting(
@@ -86,10 +91,12 @@ class NetworkSettings(Settings):
         changeable=True,
     )  # fmt: skip
     start_from_mean: bool = setting(True, "The encoder gives offsets from the mean code.")
-    decoder: Literal["full", "short"] = setting(
+    decoder: Literal["full", "corrected", "short"] = setting(
         "full",
-        "What makes the pictures that losses see: full is the generator, short its layers up to"
-        " 128² and a small head (mobilestylegan-ffhq only), for half the time of a step.",
+        "What makes the pictures that losses see: full is the generator; short its layers up to"
+        " 128² and a small head, for half the time of a step; corrected shows the generator's"
+        " pictures and goes back through the short form, for three quarters of it (both"
+        " mobilestylegan-ffhq only).",
     )
     noise: Literal["auto", "fixed", "random", "none"] = setting(
         "auto",

@@ -22,7 +22,7 @@ from wplus import checkpoints, data
 from wplus.data import Synthesizer
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WplusError
-from wplus.generators import Generator, Noise, ShortGenerator, shorten
+from wplus.generators import CorrectedGenerator, Generator, Noise, ShortGenerator, shorten
 from wplus.training import building, config, curves, opening, processes, state
 from wplus.training.building import Materials
 from wplus.training.config import TrainConfig
@@ -35,6 +35,8 @@ from wplus.training.state import Saved, State
 from wplus.training.step import Decoder, Forward, Step
 from wplus.training.stopping import Stopping
 from wplus.training.teacher import Prepare, Teacher
+
+Seen = Generator | ShortGenerator | CorrectedGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +127,14 @@ def _train(
     encoder = model.encoder.train().requires_grad_(True)
     model.generator.eval().requires_grad_(False)
     average = Average(encoder, optimization.ema)
-    optimizer = make_optimizer(encoder, optimization)
+    lower = run_settings.precision == "bfloat16"
+    number = torch.bfloat16 if lower else torch.float32
+    optimizer = make_optimizer(encoder, optimization, number)
     if saved is not None:
         saved.restore(encoder, average.encoder if optimization.ema else None, optimizer)
-    lower = run_settings.precision == "bfloat16"
     generator = _lowered(model.generator) if lower else model.generator
     mean = model.mean_codes if model.config.start_from_mean else torch.zeros_like(model.mean_codes)
-    short = settings.network.decoder == "short"
-    decoder = partial(make_decoder, shorten(generator) if short else generator)
+    decoder = partial(make_decoder, _seen(generator, settings.network.decoder))
     forward = Forward(
         decoder(_noise(settings, model), run_settings.compile),
         objective,
@@ -262,12 +264,18 @@ def reseed(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(number)
 
 
-def make_decoder(
-    generator: Generator | ShortGenerator, noise: Noise, compiled: bool = False
-) -> Decoder:
+def make_decoder(generator: Seen, noise: Noise, compiled: bool = False) -> Decoder:
     """What is called with codes: the whole generator at its full resolution, or its short form."""
     call = torch.compile(generator) if compiled else generator
     return partial(call, noise=noise)
+
+
+def _seen(generator: Generator, decoder: str) -> Seen:
+    """Whose pictures the losses see."""
+    if decoder == "full":
+        return generator
+    short = shorten(generator)
+    return CorrectedGenerator(short) if decoder == "corrected" else short
 
 
 def _noise(settings: TrainConfig, model: Any) -> Noise:

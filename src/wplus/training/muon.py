@@ -40,6 +40,8 @@ class Muon(Optimizer):
         betas: of AdamW.
         eps: of AdamW.
         weight_decay: decoupled from the gradient.
+        precision: in which updates are made orthogonal: bfloat16 (as published) takes a quarter of
+            the time where the processor computes in it.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Muon(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        precision: torch.dtype = torch.float32,
     ) -> None:
+        self.precision = precision
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -98,7 +102,7 @@ class Muon(Optimizer):
         average.mul_(group["momentum"]).add_(p.grad)
         ahead = p.grad.add(average, alpha=group["momentum"]).flatten(1)
         scale = ROOT_MEAN_SQUARE * math.sqrt(max(ahead.shape))
-        return orthogonal(ahead).mul_(scale).view_as(p)
+        return orthogonal(ahead.to(self.precision)).to(p).mul_(scale).view_as(p)
 
     def _adam(self, p: Tensor, group: dict[str, Any]) -> Tensor:
         state = self.state[p]

@@ -76,10 +76,14 @@ def _open(
     settings = config.data
     changes = settings.augment and training
     augmentation = data.Augmentation() if changes else data.Augmentation.none()
+    varied = settings.vary and training
+    variation = data.Augmentation.variation() if varied else data.Augmentation.none()
     place = Path(path)
     if sources is None and place.is_dir() and any(place.glob("*.npz")):
         return data.CachedSynthetic(place, generator.num_styles, augmentation)
-    reading = Reading.of(task, augmentation=augmentation)
+    reading = Reading.of(task, augmentation=augmentation, variation=variation)
+    if sources is not None and varied:
+        raise ConfigError("vary changes source and target alike, which pairs of files may not bear")
     if sources is not None:
         return data.PairedFolders(
             sources,

@@ -13,8 +13,16 @@ from wplus.training.muon import Muon
 from wplus.training.ranger import Ranger
 
 
-def make_optimizer(encoder: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Ranger, AdamW or Muon, with the trunk in a group of its own."""
+def make_optimizer(
+    encoder: nn.Module, settings: OptimizerSettings, precision: torch.dtype = torch.float32
+) -> torch.optim.Optimizer:
+    """Ranger, AdamW or Muon, with the trunk in a group of its own.
+
+    Args:
+        encoder: its parameters are moved.
+        settings: which, and how.
+        precision: of Muon's products of matrices; the weights are what they are.
+    """
     trunk = [p for name, p in encoder.named_parameters() if name.startswith("trunk.")]
     others = [p for name, p in encoder.named_parameters() if not name.startswith("trunk.")]
     shares = ((trunk, settings.trunk_rate), (others, 1.0))
@@ -25,7 +33,7 @@ def make_optimizer(encoder: nn.Module, settings: OptimizerSettings) -> torch.opt
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, settings.learning_rate, weight_decay=decay)
     if settings.optimizer == "muon":
-        return Muon(groups, settings.learning_rate, weight_decay=decay)
+        return Muon(groups, settings.learning_rate, weight_decay=decay, precision=precision)
     return Ranger(groups, settings.learning_rate, weight_decay=decay)
 
 
