@@ -8,14 +8,7 @@ from torch import Tensor
 
 from wplus import images, models
 from wplus.errors import ConfigError
-from wplus.generators import (
-    CorrectedGenerator,
-    MobileStyleGAN,
-    ShortGenerator,
-    ShortHead,
-    StyleGAN2,
-    shorten,
-)
+from wplus.generators import MobileStyleGAN, ShortGenerator, ShortHead, StyleGAN2, shorten
 
 
 def tiny() -> ShortGenerator:
@@ -53,49 +46,6 @@ def test_features_depend_on_the_styles_up_to_them() -> None:
         assert torch.equal(seen, acts)
     with pytest.raises(ConfigError, match="no layers at 512"):
         generator.features(codes, 512)
-
-
-def test_the_image_is_finished_from_features() -> None:
-    generator = tiny().generator
-    codes = codes_for(tiny())
-    for resolution in (8, 64, 256):
-        features = generator.features(codes, resolution)
-        finished = generator.finish(features, codes)
-        torch.testing.assert_close(finished, generator.synthesize(codes), rtol=0, atol=1e-10)
-    generator.requires_grad_(True)  # not sample by sample
-    torch.testing.assert_close(generator.finish(features, codes), finished, rtol=0, atol=1e-10)
-    with pytest.raises(ConfigError, match="no layers at 4"):
-        generator.finish(torch.zeros(2, 8, 4, 4), codes)
-
-
-def gradient(generator: torch.nn.Module, codes: Tensor) -> Tensor:
-    """Of a loss that looks at the pictures alone."""
-    codes = codes.clone().requires_grad_()
-    made = torch.nn.functional.adaptive_avg_pool2d(generator(codes), 256)
-    (found,) = torch.autograd.grad(made.mul(torch.sin(3 * made.detach())).sum(), codes)
-    return found
-
-
-def test_corrected_pictures_are_the_whole_generators() -> None:
-    short = tiny()
-    codes = codes_for(short, 9)
-    whole = images.resize(short.generator(codes), 256)
-    for given in (codes, codes.clone().requires_grad_()):
-        made = CorrectedGenerator(short)(given)
-        torch.testing.assert_close(made.detach(), whole, rtol=0, atol=1e-10)
-
-
-def test_corrected_gradients_are_exact_for_one_in_eight() -> None:
-    short = tiny()
-    corrected = CorrectedGenerator(short)
-    codes = codes_for(short, 9)
-    found, whole = gradient(corrected, codes), gradient(short.generator, codes)
-    torch.testing.assert_close(found[:2], whole[:2])
-    # The others have the short form's, at the picture of the whole.
-    rest = codes[2:].clone().requires_grad_()
-    seen = images.resize(short.generator(rest), 256).detach()
-    (expected,) = torch.autograd.grad(short(rest).mul(torch.sin(3 * seen)).sum(), rest)
-    torch.testing.assert_close(found[2:], expected)
 
 
 def test_the_head_by_hand() -> None:

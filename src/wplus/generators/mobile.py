@@ -252,7 +252,16 @@ class MobileStyleGAN(Generator):
             # Sample by sample the activations stay in the cache; a batch gains nothing here.
             return torch.cat([self.synthesize(code[None], noise, rng) for code in codes])
         maps = self.noise_maps(len(codes), noise, rng)
-        return self._finish(0, self._begin(codes, maps), codes, maps, lean)
+        x = self._begin(codes, maps)
+        for i, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            last = block.resolution * 2 == self.resolution
+            if lean and last and _is_large(block, x):
+                styles, noises = codes[:, 3 * i + 1 : 3 * i + 4], maps[2 * i + 1 : 2 * i + 3]
+                return block.in_bands(x, styles, noises, self.to_image, codes[:, -1])
+            x = self._advance(i, x, codes, maps, lean)
+        image: Tensor = self.to_image(x, codes[:, -1])
+        return image
 
     def features(self, codes: Tensor, resolution: int, noise: Noise = "fixed") -> Tensor:
         """What the layers up to a resolution make; the styles after them are not looked at.
@@ -281,47 +290,6 @@ class MobileStyleGAN(Generator):
             if block.resolution == resolution:
                 break
         return x
-
-    def finish(self, features: Tensor, codes: Tensor, noise: Noise = "fixed") -> Tensor:
-        """The image from what the layers up to a resolution made: the layers after them.
-
-        Args:
-            features: (N, C, R, R) of `features`.
-            codes: (N, L, style_dim) or (N, style_dim); the styles up to R are not looked at.
-            noise: see `Generator.synthesize`.
-
-        Returns:
-            (N, 3, S, S) float32, not clamped.
-
-        Raises:
-            ConfigError: no block has that resolution, or the codes do not fit.
-        """
-        sizes = [8 * 2**i for i in range(len(self.blocks))]
-        if features.shape[-1] not in sizes:
-            raise ConfigError(f"this generator has no layers at {features.shape[-1]}²")
-        codes = self.broadcast(codes)
-        lean = codes.device.type == "cpu" and not self.trains
-        if lean and len(codes) > 1:
-            pairs = [(features[i : i + 1], codes[i : i + 1]) for i in range(len(codes))]
-            return torch.cat([self.finish(*pair, noise) for pair in pairs])
-        maps = self.noise_maps(len(codes), noise, None)
-        return self._finish(sizes.index(features.shape[-1]) + 1, features, codes, maps, lean)
-
-    def _finish(
-        self, start: int, x: Tensor, codes: Tensor, maps: list[Tensor | None], lean: bool
-    ) -> Tensor:
-        """All blocks from one on, and the image."""
-        for i, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            if i < start:
-                continue
-            last = block.resolution * 2 == self.resolution
-            if lean and last and _is_large(block, x):
-                styles, noises = codes[:, 3 * i + 1 : 3 * i + 4], maps[2 * i + 1 : 2 * i + 3]
-                return block.in_bands(x, styles, noises, self.to_image, codes[:, -1])
-            x = self._advance(i, x, codes, maps, lean)
-        image: Tensor = self.to_image(x, codes[:, -1])
-        return image
 
     def _begin(self, codes: Tensor, maps: list[Tensor | None]) -> Tensor:
         constant = self.constant.contiguous(memory_format=torch.channels_last)

@@ -3,17 +3,12 @@
 Losses look at 256², and most of the work of a 1024² generator lies above it. The layers up to 128²
 stay as they are; a small head, fitted to the whole generator's pictures, makes the rest up. The way
 there and back is then three times cheaper (0.10 s for 0.29 s on one core).
-
-Where the head's own faults would be learned (an encoder fits them after some ten thousand
-pictures), `CorrectedGenerator` shows the whole generator's picture, and only its gradient is that
-of the short form.
 """
 
 from __future__ import annotations
 
 from importlib import resources
 
-import torch
 import torch.nn.functional as F
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
@@ -28,7 +23,6 @@ from wplus.nn.modulated import per_channel, wide
 FILE = "mobilestylegan-ffhq-short.safetensors"
 WITNESS = "generator.to_image.weight"  # the generator's last weight, to know it by
 READ_AT = 128  # resolution of the layers that are read
-EXACT = 8  # of so many codes, one has the exact gradient
 
 
 class ShortHead(nn.Module):
@@ -87,47 +81,9 @@ class ShortGenerator(nn.Module):
     def forward(self, codes: Tensor, noise: Noise = "fixed") -> Tensor:
         """(N, L, style_dim) or (N, style_dim) codes to (N, 3, 256, 256) float32, not clamped."""
         codes = self.generator.broadcast(codes)
-        return self.picture(self.generator.features(codes, READ_AT, noise), codes)
-
-    def picture(self, features: Tensor, codes: Tensor) -> Tensor:
-        """What the head makes of the layers up to 128² and of all the styles after them."""
+        features = self.generator.features(codes, READ_AT, noise)
         image: Tensor = self.head(features, codes[:, self.read :].mean(1))
         return image
-
-
-class CorrectedGenerator(nn.Module):
-    """The whole generator's pictures of 256², with the gradient of its short form.
-
-    The layers above 128² run forward only. The styles there, of whose work the short form knows
-    little, learn from the first of every eight codes, which goes through the whole generator both
-    ways. Without gradients, all codes do.
-
-    Args:
-        short: around the whole generator.
-    """
-
-    def __init__(self, short: ShortGenerator) -> None:
-        super().__init__()
-        self.short = short
-        self.resolution = short.resolution
-
-    def forward(self, codes: Tensor, noise: Noise = "fixed") -> Tensor:
-        """(N, L, style_dim) or (N, style_dim) codes to (N, 3, 256, 256) float32, not clamped."""
-        whole = self.short.generator
-        codes = whole.broadcast(codes)
-        exact = -(-len(codes) // EXACT) if codes.requires_grad else len(codes)
-        made = [self._small(whole(codes[:exact], noise))]
-        if exact < len(codes):
-            rest = codes[exact:]
-            features = whole.features(rest, READ_AT, noise)
-            near = self.short.picture(features, rest)
-            with torch.no_grad():
-                true = self._small(whole.finish(features.detach(), rest, noise))
-            made.append(near + (true - near).detach())
-        return torch.cat(made)
-
-    def _small(self, image: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(image, self.resolution)
 
 
 def can_shorten(generator: Generator) -> bool:

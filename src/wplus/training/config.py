@@ -91,12 +91,10 @@ class NetworkSettings(Settings):
         changeable=True,
     )  # fmt: skip
     start_from_mean: bool = setting(True, "The encoder gives offsets from the mean code.")
-    decoder: Literal["full", "corrected", "short"] = setting(
+    decoder: Literal["full", "short"] = setting(
         "full",
-        "What makes the pictures that losses see: full is the generator; short its layers up to"
-        " 128² and a small head, for half the time of a step; corrected shows the generator's"
-        " pictures and goes back through the short form, for three quarters of it (both"
-        " mobilestylegan-ffhq only).",
+        "What makes the pictures that losses see: full is the generator, short its layers up to"
+        " 128² and a small head (mobilestylegan-ffhq only), for half the time of a step.",
     )
     noise: Literal["auto", "fixed", "random", "none"] = setting(
         "auto",

@@ -22,7 +22,7 @@ from wplus import checkpoints, data
 from wplus.data import Synthesizer
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WplusError
-from wplus.generators import CorrectedGenerator, Generator, Noise, ShortGenerator, shorten
+from wplus.generators import Generator, Noise, ShortGenerator, shorten
 from wplus.training import building, config, curves, opening, processes, state
 from wplus.training.building import Materials
 from wplus.training.config import TrainConfig
@@ -35,8 +35,6 @@ from wplus.training.state import Saved, State
 from wplus.training.step import Decoder, Forward, Step
 from wplus.training.stopping import Stopping
 from wplus.training.teacher import Prepare, Teacher
-
-Seen = Generator | ShortGenerator | CorrectedGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +132,8 @@ def _train(
         saved.restore(encoder, average.encoder if optimization.ema else None, optimizer)
     generator = _lowered(model.generator) if lower else model.generator
     mean = model.mean_codes if model.config.start_from_mean else torch.zeros_like(model.mean_codes)
-    decoder = partial(make_decoder, _seen(generator, settings.network.decoder))
+    short = settings.network.decoder == "short"
+    decoder = partial(make_decoder, shorten(generator) if short else generator)
     forward = Forward(
         decoder(_noise(settings, model), run_settings.compile),
         objective,
@@ -264,18 +263,12 @@ def reseed(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(number)
 
 
-def make_decoder(generator: Seen, noise: Noise, compiled: bool = False) -> Decoder:
+def make_decoder(
+    generator: Generator | ShortGenerator, noise: Noise, compiled: bool = False
+) -> Decoder:
     """What is called with codes: the whole generator at its full resolution, or its short form."""
     call = torch.compile(generator) if compiled else generator
     return partial(call, noise=noise)
-
-
-def _seen(generator: Generator, decoder: str) -> Seen:
-    """Whose pictures the losses see."""
-    if decoder == "full":
-        return generator
-    short = shorten(generator)
-    return CorrectedGenerator(short) if decoder == "corrected" else short
 
 
 def _noise(settings: TrainConfig, model: Any) -> Noise:
