@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from wplus.errors import ConfigError
 from wplus.training.config import RunSettings
@@ -80,16 +81,13 @@ class Together:
     def __init__(self, kind: str, devices: int, nodes: int) -> None:
         try:
             from lightning_fabric import Fabric
-            from lightning_fabric.strategies.ddp import DDPStrategy
         except ImportError:
             raise ConfigError(
                 "training with several processes needs Lightning Fabric: pip install 'wplus[train]'"
             ) from None
-        # An encoder of several looks uses other heads in the first: some have no gradient.
-        strategy = DDPStrategy(gradient_as_bucket_view=True, find_unused_parameters=True)
         try:
             self._fabric = Fabric(
-                accelerator=kind, devices=devices, num_nodes=nodes, strategy=strategy
+                accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp"
             )
             self._fabric.launch()
         except (RuntimeError, ValueError) as error:
@@ -108,18 +106,22 @@ class Together:
                     "this encoder has batch norms: on CPUs each process normalizes its own part of"
                     " the batch"
                 )
+        rests = getattr(encoder, "looks", 1) > 1  # heads of one look, while another is trained
         if compiled:
             encoder = cast(nn.Module, torch.compile(encoder))
         # Depthwise weights have a stride that means nothing; gradients name it otherwise.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-        shared: nn.Module = self._fabric.setup_module(encoder, move_to_device=False)
-        return shared
+        return DistributedDataParallel(
+            encoder,
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=rests,
+        )
 
     def unshared(self, encoder: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
         """See `Processes.unshared`."""
-        wrapped: Any = encoder  # by `share`
-        context: AbstractContextManager[Any] = self._fabric.no_backward_sync(wrapped, enabled)
-        return context
+        assert isinstance(encoder, DistributedDataParallel)  # by `share`
+        return encoder.no_sync() if enabled else nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
         """See `Processes.sum`."""
