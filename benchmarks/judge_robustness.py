@@ -19,6 +19,7 @@ from wplus.models import DEFAULT
 from wplus.refine import SIZE
 
 METRICS = ("lpips_alexnet", "mse", "identity")
+SHOWN = 8  # photographs on the sheet
 BILINEAR = 1  # of the filters that shrink; 0 enlarges by the same
 HARMS = {
     "as it is": Effects(),
@@ -58,7 +59,8 @@ def main() -> None:
             scores.add(harm, made, wanted)
             harmed_row.append(harmed)
             made_row.append(images.to_picture(made))
-        sheet += [images.side_by_side(row, list(HARMS)) for row in (harmed_row, made_row)]
+        if len(sheet) < 2 * SHOWN:
+            sheet += [images.side_by_side(row, list(HARMS)) for row in (harmed_row, made_row)]
         print(f"{stem} done", flush=True)
     report = scores.report()
     judging.show(report, METRICS)
