@@ -46,7 +46,7 @@ def main() -> None:
     name = arguments.model or DEFAULT
     model = wplus.load(name)
     scores = judging.Scores()
-    sheet = []
+    sheet: list[Image.Image] = []
     for stem, picture in judging.photographs(arguments.data, arguments.first, arguments.limit):
         original = images.to_tensor(picture)
         harmed_row: list[Image.Image] = []

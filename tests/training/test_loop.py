@@ -266,3 +266,17 @@ def test_sketches_train_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert np.ptp(source, axis=2).max() < 12  # gray
     assert {0, 255} >= {v for v in (0, 255) if (np.abs(source - v) < 12).any()}
     assert wplus.load(tmp_path / "model.safetensors").config.source == "sketch"
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ConfigError("no")
+
+    monkeypatch.setattr(loop.building, "build", refuse)
+    settings = toy.config(steps=2)
+    (tmp_path / "kept").mkdir()
+    for name in ("run", "deep/run", "kept"):
+        with pytest.raises(ConfigError, match="no"):
+            train(settings, tmp_path / name)
+    assert not (tmp_path / "run").exists() and not (tmp_path / "deep" / "run").exists()
+    assert (tmp_path / "kept").is_dir()

@@ -8,7 +8,7 @@ import math
 import random
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from wplus.training.teacher import Prepare, Teacher
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "best.safetensors", "model.safetensors"
+LOCK = ".lock"
 MAX_BAD_STEPS = 10
 """So many steps in a row without a finite loss end the run."""
 
@@ -302,14 +303,24 @@ def _export(materials: Materials, average: Average, path: Path) -> None:
     checkpoints.save(building.exportable(materials.model, average.encoder), path)
 
 
+def _leave_nothing(run: Path) -> None:
+    """A run that was refused before it began leaves no folder."""
+    with suppress(OSError):
+        if {each.name for each in run.iterdir()} <= {LOCK}:
+            (run / LOCK).unlink(missing_ok=True)
+            run.rmdir()
+
+
 def _told(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in values.items() if name != "images")
 
 
 def _lock(run: Path, stack: ExitStack) -> None:
     """Nobody else may train in this folder until the stack is closed, or the process dies."""
+    if not run.exists():
+        stack.callback(_leave_nothing, run)
     run.mkdir(parents=True, exist_ok=True)
     try:
-        stack.enter_context(FileLock(run / ".lock", timeout=0))
+        stack.enter_context(FileLock(run / LOCK, timeout=0))
     except Timeout:
         raise ConfigError(f"{run}: another process is training in this folder") from None
