@@ -134,7 +134,12 @@ class LossSettings(Settings):
 class OptimizerSettings(Settings):
     """How the encoder is moved."""
 
-    steps: int = setting(300_000, "Steps of the optimizer.", low=1, changeable=True)
+    steps: int = setting(
+        300_000,
+        "Steps of the optimizer; fixed where the schedule is a cosine.",
+        low=1,
+        changeable=True,
+    )
     batch: int = setting(8, "Pictures in a step, over all processes.", low=1)
     accumulate: int = setting(
         1, "Parts in which a process goes through its share of a batch, to save memory.",
