@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-class CosineLoss(nn.Module):
+class CosineLoss(nn.Module, ABC):
     """L = 1 - <R(y), R(y_hat)> with unit vectors R, mean over the batch (pSp, "Loss functions").
 
     The net never trains: its parameters take no gradient and it stays in evaluation mode. Gradients
@@ -29,9 +31,9 @@ class CosineLoss(nn.Module):
         super().train(False)
         return self
 
+    @abstractmethod
     def prepare(self, images: Tensor) -> Tensor:
         """Map images (N, 3, H, W) in [-1, 1] to what the net reads."""
-        raise NotImplementedError
 
     def embed(self, images: Tensor) -> Tensor:
         """Unit vectors (N, D), float32, of images (N, 3, H, W) in [-1, 1].
