@@ -1,0 +1,71 @@
+"""Tables of named rows that users may add to: tasks, source kinds, losses, metrics, networks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, TypeVar
+
+from wplus.errors import ConfigError
+
+
+class Named(Protocol):
+    """Anything that has a name."""
+
+    @property
+    def name(self) -> str:
+        """Its key in the table."""
+
+
+Row = TypeVar("Row", bound=Named)
+
+
+class Registry(Mapping[str, Row]):
+    """Rows by name, in the order in which they were registered.
+
+    Args:
+        what: what a row is, in the singular, for error messages ("task").
+        rows: the rows to start with.
+    """
+
+    def __init__(self, what: str, rows: Iterable[Row] = ()) -> None:
+        self._what = what
+        self._rows: dict[str, Row] = {}
+        for row in rows:
+            self.register(row)
+
+    def register(self, row: Row) -> Row:
+        """Add a row and return it.
+
+        Raises:
+            ConfigError: another row has this name.
+        """
+        if row.name in self._rows:
+            raise ConfigError(f"there is already a {self._what} named {row.name!r}")
+        self._rows[row.name] = row
+        return row
+
+    def find(self, name: str) -> Row:
+        """The row of that name.
+
+        Raises:
+            ConfigError: there is none; the message suggests the nearest name and lists all.
+        """
+        if name in self._rows:
+            return self._rows[name]
+        near = difflib.get_close_matches(name, self._rows, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(f"no {self._what} {name!r}; {hint}there are: {', '.join(self._rows)}")
+
+    def unregister(self, name: str) -> None:
+        """Remove a row. Raises ConfigError if there is none of that name."""
+        del self._rows[self.find(name).name]
+
+    def __getitem__(self, name: str) -> Row:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
