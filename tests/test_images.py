@@ -116,6 +116,27 @@ def test_shrinking_averages_and_enlarging_interpolates():
         images.resize(pixels[0], 4)
 
 
+@pytest.mark.parametrize("shape", [(300, 200), (200, 300), (512, 512), (700, 512), (64, 80)])
+def test_the_middle_square_is_averaged_or_enlarged(shape):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    side = min(shape)
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    middle = pixels[top : top + side, left : left + side]
+    wanted = images.resize(images.to_tensor(Image.fromarray(middle)), 256)
+    square = images.middle_square(Image.fromarray(pixels), 256)
+    assert square.size == (256, 256)
+    difference = images.to_tensor(square) - wanted
+    assert float(difference.abs().max()) * 127.5 <= 0.51  # 8-bit rounding
+
+
+def test_an_image_of_the_size_is_left_as_it_is():
+    image = Image.new("RGB", (256, 256), (1, 2, 3))
+    assert images.resample(image, 256) is image
+    with pytest.raises(ImageError):
+        images.resample(image, 0)
+
+
 def test_side_by_side():
     left, right = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (20, 20), "blue")
     row = images.side_by_side([left, right], gap=5)

@@ -315,6 +315,27 @@ def resize(images: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
     return images
 
 
+def resample(image: Image.Image, size: int) -> Image.Image:
+    """An image of any mode as RGB of size x size: `resize` rounded to 8-bit levels, stretched.
+
+    Training and inference both shrink with it: encoders see the pixels that they were trained on.
+    """
+    image = image if image.mode == "RGB" else to_rgb(image)
+    if image.size == (size, size):
+        return image
+    factor = image.width // max(size, 1)
+    if image.size == (factor * size, factor * size):
+        return image.reduce(factor)  # the same average, much faster
+    return to_picture(resize(to_tensor(image), size))
+
+
+def middle_square(image: Image.Image, size: int) -> Image.Image:
+    """An image without its longer ends, by `resample` at size x size, RGB."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return resample(image.crop((left, top, left + side, top + side)), size)
+
+
 def side_by_side(
     pictures: Sequence[Image.Image], labels: Sequence[str] | None = None, gap: int = 4
 ) -> Image.Image:

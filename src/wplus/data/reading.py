@@ -93,13 +93,7 @@ def photo(path: str | os.PathLike[str], size: int, min_side: int = images.MIN_SI
             f"{os.fsdecode(path)}: {picture.width}x{picture.height} is too small for a target;"
             f" {min_side} pixels a side are needed"
         )
-    if picture.size != (size, size):
-        factor = picture.width // size
-        if picture.size == (factor * size, factor * size):
-            picture = picture.reduce(factor)  # the same average, much faster
-        else:
-            picture = images.to_picture(images.resize(images.to_tensor(picture), size))
-    return np.asarray(picture)
+    return np.asarray(images.resample(picture, size))
 
 
 def detail(path: str | os.PathLike[str], size: int) -> int:
