@@ -6,7 +6,7 @@ At most `--limit` photographs of every bin. Beside the model: the photograph its
 makes of it, and what turns a face without having learned to: photograph and mirror image averaged
 (warped so that their eyes, noses and mouths meet), the average of the codes that `faces` gives the
 two, and the code moved along the direction `yaw` by the yaw of its picture. Yaw is measured from
-the five points of the face detector (`wplus.evaluate.pose`), and its error on these very
+the five points of the face detector (`pose.py`), and its error on these very
 photographs is printed too; a picture that is its own mirror image has no yaw, whether or not it
 shows a face. Identity is the cosine of EdgeFace-S to the photograph. While no model for the task is
 shipped or named, its row is left out.

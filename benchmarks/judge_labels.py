@@ -27,12 +27,12 @@ import judging
 import synthesis
 import torch
 from nearest import ByLabels, Labels, names_before
+from overlap import Overlap, overlap
 from PIL import Image
 from second_parser import load_second_parser
 from torch import Tensor
 
 from wplus import images, models
-from wplus.evaluate.overlap import Overlap, overlap
 from wplus.prepare import FaceParser, load_parser
 from wplus.sources import LABELS, colored
 from wplus.tasks import TASKS

@@ -6,7 +6,7 @@ Every photograph is drawn as `wplus prepare sketches` does it, each by another h
 is answered as `wplus translate` does it: once plainly, and with styles drawn anew.
 
 *edges* is the F-score of the lines in the picture against those in the drawing, both found by the
-same steady hand: within 2 pixels of 256, on the ellipse of the head (`wplus.evaluate.lines`).
+same steady hand: within 2 pixels of 256, on the ellipse of the head (`lines.py`).
 *unrelated* is the same against the drawing of the next photograph: what agrees by chance. The
 original photograph says what a perfect answer scores; drawings leave out lines on purpose.
 
@@ -22,11 +22,11 @@ import judging
 import numpy as np
 import synthesis
 import torch
+from lines import Agreement, Mask, agreement, head, lines_in
 from nearest import ByLines, names_before
 from PIL import Image
 
 from wplus import images, models
-from wplus.evaluate.lines import Agreement, Mask, agreement, head, lines_in
 from wplus.prepare import Recipe
 from wplus.tasks import TASKS
 from wplus.translate import load_for

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lines import Mask, head, lines_in, near
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from wplus import images
-from wplus.evaluate.lines import Mask, head, lines_in, near
 from wplus.prepare import FaceParser
 from wplus.sources import LABELS, class_numbers, colored
 

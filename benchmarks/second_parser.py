@@ -29,12 +29,12 @@ import judging
 import numpy as np
 import torch
 import torch.nn.functional as F
+from overlap import overlap
 from torch import Tensor, nn
 
 from wplus import images
 from wplus.errors import WeightsError
 from wplus.evaluate.networks import tensorflow_resize
-from wplus.evaluate.overlap import overlap
 from wplus.prepare import FaceParser, load_parser
 from wplus.sources import LABELS, colored
 from wplus.weights.cache import cache_folder

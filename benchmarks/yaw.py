@@ -2,7 +2,7 @@
 
 python benchmarks/yaw.py --data photos256 --attributes attributes.csv --first 00700
 
-The two constants of `wplus.evaluate.pose` are fitted on the photographs that sort before `--first`,
+The two constants of `pose.py` are fitted on the photographs that sort before `--first`,
 by a search for the least mean error in which every bin of |yaw| counts the same, for most faces
 look ahead; errors are printed for the photographs from `--first` on. The angles of the table are a
 face API's: part of what is called error here is its own.
@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pose import TURN, Turn, yaw
 
 from wplus import images
 from wplus.edit.attributes import read_attributes
-from wplus.evaluate.pose import TURN, Turn, yaw
 from wplus.faces import detect
 
 BINS = (0, 15, 30, 45, 90)

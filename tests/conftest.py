@@ -13,6 +13,7 @@ torch.set_num_threads(1)  # in networks this small, threads only wait for each o
 
 REFERENCE = Path(__file__).parent / "reference"
 sys.path[:0] = [str(REFERENCE), str(REFERENCE.parent)]
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # last: its names are not reserved
 
 
 @pytest.fixture(scope="session")

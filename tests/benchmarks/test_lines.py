@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
+import lines
 import numpy as np
 import pytest
+from lines import Agreement, agreement, head, lines_in, near
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from wplus.errors import ConfigError
-from wplus.evaluate import lines
-from wplus.evaluate.lines import Agreement, agreement, head, lines_in, near
 
 
 def scattered(seed: int, share: float = 0.03, size: tuple[int, int] = (23, 31)) -> lines.Mask:

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
+from overlap import overlap
 from torch import Tensor
 
 from wplus.errors import ConfigError
-from wplus.evaluate.overlap import overlap
 
 
 def maps(seed: int, classes: int = 7, shape: tuple[int, ...] = (3, 11, 9)) -> tuple[Tensor, Tensor]:

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from pose import TURN, Turn, yaw
 
 from wplus.errors import FaceError
-from wplus.evaluate.pose import TURN, Turn, yaw
 
 # Eyes, nose and mouth corners in space: x to the right, y down, z towards the camera.
 HEAD = np.array([[-30.0, 0, 0], [30, 0, 0], [0, 35, 25], [-22, 70, 0], [22, 70, 0]])
