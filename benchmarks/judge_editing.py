@@ -31,7 +31,7 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images, models
-from wplus.edit import Direction, apply, shipped
+from wplus.editing import Direction, apply, shipped
 from wplus.psp import PSP
 from wplus.refine import SIZE
 

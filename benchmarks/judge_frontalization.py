@@ -31,8 +31,8 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images, models
-from wplus.edit import apply, shipped
-from wplus.edit.attributes import read_attributes
+from wplus.editing import apply, shipped
+from wplus.editing.attributes import read_attributes
 from wplus.errors import WeightsError
 from wplus.psp import PSP
 from wplus.refine import SIZE

@@ -23,9 +23,9 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images, latents, models
-from wplus.edit import morph as morphs
-from wplus.edit import regions
-from wplus.edit.transplant import transplant
+from wplus.editing import morph as morphs
+from wplus.editing import regions
+from wplus.editing.transplant import transplant
 from wplus.evaluate import FaceNet, intervals
 from wplus.losses import LPIPS, load_lpips
 from wplus.psp import PSP

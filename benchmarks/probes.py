@@ -20,8 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images
-from wplus.edit import regression
-from wplus.edit.attributes import Attributes, read_attributes
+from wplus.editing import regression
+from wplus.editing.attributes import Attributes, read_attributes
 from wplus.evaluate import FaceNet
 from wplus.nn.bisenet import BiSeNet
 from wplus.prepare import load_parser

@@ -23,7 +23,7 @@ from PIL import Image
 from pose import TURN, Turn, yaw
 
 from wplus import images
-from wplus.edit.attributes import read_attributes
+from wplus.editing.attributes import read_attributes
 from wplus.faces import detect
 
 BINS = (0, 15, 30, 45, 90)

@@ -48,7 +48,7 @@ ROOMS = [
     "invert",
     "translate",
     "inference",
-    "edit",
+    "editing",
     "evaluate",
     "cli",
 ]

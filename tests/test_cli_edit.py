@@ -20,8 +20,8 @@ import wplus
 from wplus import checkpoints, images
 from wplus.cli import app, main
 from wplus.config import ModelConfig, Part
-from wplus.edit import Direction
-from wplus.edit import directions as direction_files
+from wplus.editing import Direction
+from wplus.editing import directions as direction_files
 from wplus.encoders import CompactEncoder
 from wplus.generators import MobileStyleGAN
 from wplus.psp import PSP

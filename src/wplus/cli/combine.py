@@ -57,7 +57,7 @@ def mix(
     """
     from wplus import codes as code_files
     from wplus import images, latents
-    from wplus.edit.mixing import mixing_table
+    from wplus.editing.mixing import mixing_table
 
     folder_for(out)
     if not 0 <= alpha <= 1:
@@ -140,8 +140,8 @@ def morph(
     import torch
 
     from wplus import images
-    from wplus.edit import morph as morphs
-    from wplus.edit import video
+    from wplus.editing import morph as morphs
+    from wplus.editing import video
     from wplus.losses import load_lpips
 
     video.check(out, fps)
@@ -220,9 +220,9 @@ def transplant(
     """
     from wplus import codes as code_files
     from wplus import images
-    from wplus.edit import regions
-    from wplus.edit.transplant import blend as blended
-    from wplus.edit.transplant import transplant as move
+    from wplus.editing import regions
+    from wplus.editing.transplant import blend as blended
+    from wplus.editing.transplant import transplant as move
     from wplus.losses import load_lpips
     from wplus.refine import Schedule, fast_precision
 

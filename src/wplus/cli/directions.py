@@ -70,9 +70,9 @@ def directions_find(
     layers
         Styles that may move: all, coarse, medium, fine, 64-256px, 8-17, …, or several with commas.
     """
-    from wplus.edit import directions as files
-    from wplus.edit.attributes import read_attributes
-    from wplus.edit.search import Search, search
+    from wplus.editing import directions as files
+    from wplus.editing.attributes import read_attributes
+    from wplus.editing.search import Search, search
     from wplus.latents import layers_of
 
     table = read_attributes(attributes, only or (), _contrasts(contrast or []))
@@ -137,7 +137,7 @@ def directions_list(
 
     Example: wplus directions list my.safetensors
     """
-    from wplus.edit import directions as files
+    from wplus.editing import directions as files
 
     found = files.shipped() if file is None else files.load(file)[0]
     if json_output:

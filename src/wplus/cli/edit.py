@@ -18,7 +18,7 @@ from wplus.cli.given import DEFAULTS, Common, Given, Inputs, folder_for, print_e
 from wplus.errors import WplusError
 
 if TYPE_CHECKING:
-    from wplus.edit import Direction
+    from wplus.editing import Direction
     from wplus.psp import PSP
 
 __all__ = ["combine", "directions", "edit", "explore"]
@@ -97,7 +97,7 @@ def edit(
     """
     from wplus import codes as code_files
     from wplus import images
-    from wplus.edit import apply
+    from wplus.editing import apply
 
     names = {"smile": smile, "age": age, "yaw": yaw, "pitch": pitch, "glasses": glasses}
     names |= {"gender": gender, "facial_hair": facial_hair, "bald": bald}
@@ -146,8 +146,8 @@ def edit(
 
 def _direction(name: str, network: PSP, file: Path | None, layers: str) -> Direction:
     """What a name stands for: a direction of a file, or one of closed form. Raises WplusError."""
-    from wplus.edit import closed_form, shipped
-    from wplus.edit import directions as files
+    from wplus.editing import closed_form, shipped
+    from wplus.editing import directions as files
     from wplus.latents import layers_of
 
     styles = layers_of(layers, network.generator.style_resolutions)
@@ -218,10 +218,10 @@ def explore(
         Side of each picture in pixels.
     """
     from wplus import images
-    from wplus.edit import closed_form, shipped
-    from wplus.edit import directions as files
-    from wplus.edit.explore import amounts_of
-    from wplus.edit.explore import explore as draw
+    from wplus.editing import closed_form, shipped
+    from wplus.editing import directions as files
+    from wplus.editing.explore import amounts_of
+    from wplus.editing.explore import explore as draw
     from wplus.latents import layers_of
 
     folder_for(out)

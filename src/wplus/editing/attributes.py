@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wplus import images
-from wplus.edit import regression
+from wplus.editing import regression
 from wplus.errors import ConfigError, FormatError
 from wplus.nn.mobilefacenet import MobileFaceNet
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images, latents
-from wplus.edit.sheets import sheet
+from wplus.editing.sheets import sheet
 from wplus.errors import ConfigError
 from wplus.psp import PSP
 

@@ -1,5 +1,5 @@
 """What can be done with codes: directions, morphing, mixing, transplanting, exploring."""
 
-from wplus.edit.directions import Direction, apply, shipped
+from wplus.editing.directions import Direction, apply, shipped
 
 __all__ = ["Direction", "apply", "shipped"]

@@ -6,7 +6,7 @@ import torch
 
 import tiny
 from wplus import images
-from wplus.edit import morph
+from wplus.editing import morph
 from wplus.errors import ConfigError
 from wplus.losses import LPIPS
 from wplus.psp import PSP

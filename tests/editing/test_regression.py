@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wplus.edit import regression
-from wplus.edit.regression import Rows
+from wplus.editing import regression
+from wplus.editing.regression import Rows
 from wplus.errors import ConfigError
 
 

@@ -9,10 +9,10 @@ from PIL import Image
 
 import tiny
 from wplus import images
-from wplus.edit.attributes import Attributes
-from wplus.edit.directions import Direction
-from wplus.edit.finding import calibrate, draw_codes, fit_directions, read_codes, responses
-from wplus.edit.search import Search, search
+from wplus.editing.attributes import Attributes
+from wplus.editing.directions import Direction
+from wplus.editing.finding import calibrate, draw_codes, fit_directions, read_codes, responses
+from wplus.editing.search import Search, search
 from wplus.errors import ConfigError
 from wplus.nn.mobilefacenet import MobileFaceNet, MobileFaceTrunk
 from wplus.psp import PSP

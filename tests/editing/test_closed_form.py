@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tiny
-from wplus.edit import closed_form
+from wplus.editing import closed_form
 from wplus.errors import ConfigError
 from wplus.generators import Generator
 

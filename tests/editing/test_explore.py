@@ -6,8 +6,8 @@ import torch
 
 import tiny
 from wplus import images
-from wplus.edit.directions import Direction
-from wplus.edit.explore import amounts_of, explore
+from wplus.editing.directions import Direction
+from wplus.editing.explore import amounts_of, explore
 from wplus.errors import ConfigError
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from wplus import images
-from wplus.edit.attributes import AttributeReader, Attributes
-from wplus.edit.directions import Direction
-from wplus.edit.finding import SIZE, calibrate, draw_codes, fit_directions, read_codes
+from wplus.editing.attributes import AttributeReader, Attributes
+from wplus.editing.directions import Direction
+from wplus.editing.finding import SIZE, calibrate, draw_codes, fit_directions, read_codes
 from wplus.errors import ConfigError, ImageError
 from wplus.losses import load_mobilefacenet
 from wplus.nn.mobilefacenet import MobileFaceNet

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from wplus.edit.directions import Direction
+from wplus.editing.directions import Direction
 from wplus.errors import ConfigError
 from wplus.generators import Generator
 from wplus.generators.mobile import MobileStyleGAN

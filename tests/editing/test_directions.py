@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 import tiny
-from wplus.edit import directions
-from wplus.edit.directions import Direction
+from wplus.editing import directions
+from wplus.editing.directions import Direction
 from wplus.errors import ConfigError, FormatError
 
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from wplus import images
-from wplus.edit import regression
-from wplus.edit.attributes import ANGLES, AttributeReader, Attributes
-from wplus.edit.directions import Direction, apply
+from wplus.editing import regression
+from wplus.editing.attributes import ANGLES, AttributeReader, Attributes
+from wplus.editing.directions import Direction, apply
 from wplus.errors import ConfigError
 from wplus.psp import PSP
 

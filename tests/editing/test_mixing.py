@@ -7,8 +7,8 @@ from PIL import Image
 
 import tiny
 from wplus import images
-from wplus.edit.mixing import mixed, mixing_table
-from wplus.edit.sheets import sheet
+from wplus.editing.mixing import mixed, mixing_table
+from wplus.editing.sheets import sheet
 from wplus.errors import ConfigError, ImageError
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tiny
-from wplus.edit.attributes import AttributeReader, Attributes, read_attributes
+from wplus.editing.attributes import AttributeReader, Attributes, read_attributes
 from wplus.errors import ConfigError, FormatError, WplusError
 from wplus.nn.mobilefacenet import MobileFaceNet, MobileFaceTrunk
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 import tiny
 from wplus import images
-from wplus.edit import regions
-from wplus.edit.transplant import Demands, blend, in_light_of, masked_distance, transplant
+from wplus.editing import regions
+from wplus.editing.transplant import Demands, blend, in_light_of, masked_distance, transplant
 from wplus.errors import ConfigError, ImageError
 from wplus.losses import LPIPS
 from wplus.psp import PSP

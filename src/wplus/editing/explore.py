@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images
-from wplus.edit.directions import Direction, apply
-from wplus.edit.sheets import sheet
+from wplus.editing.directions import Direction, apply
+from wplus.editing.sheets import sheet
 from wplus.errors import ConfigError
 from wplus.psp import PSP
 

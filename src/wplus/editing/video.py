@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from wplus import images
-from wplus.edit.animation import write_gif, write_webp
+from wplus.editing.animation import write_gif, write_webp
 from wplus.errors import ConfigError, ImageError, WplusError
 from wplus.files import atomic
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wplus.edit import video
-from wplus.edit.animation import durations
+from wplus.editing import video
+from wplus.editing.animation import durations
 from wplus.errors import ConfigError, WplusError
 
 
