@@ -11,7 +11,6 @@ python benchmarks/gpu_train.py --json gpu_train.json
 from __future__ import annotations
 
 import argparse
-import copy
 import statistics
 import sys
 import time
@@ -56,8 +55,7 @@ def make_step(resolution: int, compiled: bool, device: torch.device) -> Step:
     torch.manual_seed(0)
     generator = StyleGAN2(resolution).eval().requires_grad_(False)
     encoder = PyramidEncoder(generator.num_styles).train().to(device)
-    lowered = copy.deepcopy(generator).to(device)
-    lowered.lower_precision(torch.bfloat16)
+    lowered = generator.to(device).at_precision(torch.bfloat16)
     objective = Objective(
         WEIGHTS,
         lpips=losses.load_lpips(),

@@ -21,6 +21,7 @@ ROOMS = [
     "errors",
     "files",
     "registry",
+    "progress",
     "config",
     "images",
     "latents",

@@ -40,7 +40,7 @@ def test_both_parts_are_made(monkeypatch: pytest.MonkeyPatch, lpips: LPIPS) -> N
         seen.append(len(codes))
         return model.generator.synthesize(codes) * 0.9
 
-    monkeypatch.setattr(reconstruct, "shorten", lambda generator: cheap)
+    monkeypatch.setattr(reconstruct, "truncate", lambda generator: cheap)
     plan = replace(Plan.of(model, 3), ahead=5)
     x = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0)) * 2 - 1
     told: list[int] = []

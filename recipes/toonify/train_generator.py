@@ -25,7 +25,7 @@ from wplus.data.base import collate
 from wplus.data.shards import CachedSynthetic
 from wplus.files import atomic
 from wplus.generators import MobileStyleGAN
-from wplus.generators.short import shorten
+from wplus.generators.truncated import truncate
 from wplus.psp import PSP
 
 FIRST = 16  # layers below this resolution stay: they place the face
@@ -59,7 +59,7 @@ class Training:
         generator = self.model.generator
         assert isinstance(generator, MobileStyleGAN)
         self.generator = generator
-        self.short = shorten(generator)  # before anything changes: the head knows the original
+        self.short = truncate(generator)  # before anything changes: the head knows the original
         self.lpips = losses.load_lpips()
         self.parameters = trained(generator)
         for parameter in self.parameters.values():

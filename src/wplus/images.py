@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "HEIF")
 MAX_MEGAPIXELS = 200  # the largest telephone cameras give 199.8; as RGB that is 0.8 GB of memory
 MIN_SIDE = 16  # pixels; below this there is no face and nothing to translate
+WORKING_SIZE = 256
+"""Side in pixels at which encoders read images and losses compare them ("Encoding in Style", 4)."""
+
 SUFFIXES = {
     # Level 3 takes a third of the time of the default 6, for a tenth more bytes.
     ".png": ("PNG", {"1", "L", "LA", "P", "RGB", "RGBA"}, {"compress_level": 3}),

@@ -62,7 +62,7 @@ class PSP(nn.Module):
         """Put encoder and convolutions into `dtype`; codes and images stay float32."""
         if self.encoder is not None:
             self.encoder.to(dtype)
-        self.generator.lower_precision(dtype)
+        self.generator = self.generator.at_precision(dtype)
 
     def encode(self, images: Tensor) -> Tensor:
         """Images to codes, the mean code included.

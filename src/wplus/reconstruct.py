@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from wplus.generators import can_shorten, shorten
+from wplus.generators import can_truncate, truncate
 from wplus.losses import LPIPS, IdentityLoss, load_mobilefacenet
 from wplus.psp import PSP
 from wplus.refine import Refinement, Schedule, Weights, refine
@@ -46,7 +45,7 @@ class Plan:
             return cls(0, Schedule(steps=steps), Weights())
         identity = 0.0 if model.config.task == "domain" else 0.03
         schedule = Schedule(steps=steps, learning_rate=0.04)
-        ahead = 2 * steps if can_shorten(model.generator) else 0
+        ahead = 2 * steps if can_truncate(model.generator) else 0
         return cls(ahead, schedule, Weights(identity=identity))
 
 
@@ -87,8 +86,7 @@ def refine_photographs(
     if plan.ahead and plan.schedule.steps:
         generator = model.generator
         if precision is not None:
-            generator = copy.deepcopy(generator)
-            generator.lower_precision(precision)
+            generator = generator.at_precision(precision)
         first = refine(
             model,
             targets,
@@ -98,7 +96,7 @@ def refine_photographs(
             weights=replace(weights, grid=0.0),
             schedule=replace(plan.schedule, steps=plan.ahead, learning_rate=AHEAD_RATE),
             progress=progress,
-            decoder=shorten(generator),
+            decoder=truncate(generator),
         )
         start, made = first.codes, first.steps
     last = refine(

@@ -10,7 +10,6 @@ of it count for nothing (the hole, for inpainting). The prior decides the rest.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -148,7 +147,7 @@ def refine(
         importance: (N or 1, 1, H, W) in [0, 1] of the targets' pixels, not 0 everywhere. L2 is the
             mean weighted by it; the nets see the target's own pixels where it is 0.
         decoder: what makes pictures (N, 3, S, S) of codes on the way, and judges them, in place of
-            the generator: `generators.shorten` gives one of a third of its cost.
+            the generator: `generators.truncateden` gives one of a third of its cost.
 
     Returns:
         The best codes and the history; never worse than the start.
@@ -171,9 +170,7 @@ def refine(
     losses = _Losses(model, targets, start, weights, lpips, identity, measure, importance)
     synthesize = model.generator.synthesize if decoder is None else decoder
     if precision is not None and decoder is None:
-        generator = copy.deepcopy(model.generator)
-        generator.lower_precision(precision)
-        synthesize = generator.synthesize
+        synthesize = model.generator.at_precision(precision).synthesize
 
     codes = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([codes], lr=schedule.learning_rate, betas=(0.9, 0.99))

@@ -221,7 +221,7 @@ def test_half_precision_is_close(
     if whole:
         generator.to(torch.bfloat16)
     else:
-        generator.lower_precision(torch.bfloat16)
+        generator = generator.at_precision(torch.bfloat16)
     found = generator.synthesize(codes)
     assert found.dtype == torch.float32
     # bfloat16 keeps 8 bits; errors of some layers add up to a few of them.
@@ -237,7 +237,7 @@ def test_codes_keep_their_precision_when_the_convolutions_lose_theirs() -> None:
     generator = tiny().float()
     z = torch.randn(2, generator.style_dim)
     w, mean = generator.map(z, 0.5), generator.mean_w.clone()
-    generator.lower_precision(torch.bfloat16)
+    generator = generator.at_precision(torch.bfloat16)
     assert torch.equal(generator.map(z, 0.5), w)
     assert torch.equal(generator.mean_w, mean)
     kept = {name for name, value in generator.state_dict().items() if value.dtype == torch.float32}

@@ -273,7 +273,7 @@ def test_half_precision_is_close(
     if whole:
         generator.to(torch.bfloat16)
     else:
-        generator.lower_precision(torch.bfloat16)
+        generator = generator.at_precision(torch.bfloat16)
     found = generator.synthesize(codes)
     assert found.dtype == torch.float32
     # bfloat16 keeps 8 bits; errors of some layers add up to a few of them.
@@ -289,7 +289,7 @@ def test_codes_keep_their_precision_when_the_convolutions_lose_theirs() -> None:
     generator = tiny().float()
     z = torch.randn(2, generator.style_dim)
     w, mean = generator.map(z, 0.5), generator.mean_w.clone()
-    generator.lower_precision(torch.bfloat16)
+    generator = generator.at_precision(torch.bfloat16)
     assert torch.equal(generator.map(z, 0.5), w)
     assert torch.equal(generator.mean_w, mean)
     kept = {name for name, value in generator.state_dict().items() if value.dtype == torch.float32}
@@ -395,3 +395,15 @@ def test_mean_code_is_estimated() -> None:
     assert torch.equal(generator.estimate_mean_w(5000, seed=3), found)
     assert not torch.equal(generator.estimate_mean_w(5000, seed=4), found)
     assert generator.to(torch.bfloat16).estimate_mean_w(100).dtype == torch.bfloat16
+
+
+def test_a_copy_at_another_precision_shares_nothing() -> None:
+    generator = tiny().float().requires_grad_(True)
+    generator.mean_w.requires_grad_(False)
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    lowered = generator.at_precision(torch.bfloat16)
+    assert type(lowered) is type(generator)
+    assert all(parameter.requires_grad for parameter in lowered.parameters())
+    for value in lowered.state_dict().values():
+        value.zero_()
+    assert all(torch.equal(value, before[n]) for n, value in generator.state_dict().items())

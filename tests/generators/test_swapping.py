@@ -98,7 +98,7 @@ def test_neither_is_changed_and_the_new_one_is_its_own(kind: str) -> None:
 
 def test_precision_is_that_of_the_first() -> None:
     first, second = pair("mobilestylegan")
-    first.lower_precision(torch.bfloat16)
+    first = first.at_precision(torch.bfloat16)
     made = swap(first, second, 4)
     types = {name: value.dtype for name, value in made.state_dict().items()}
     assert types == {name: value.dtype for name, value in first.state_dict().items()}

@@ -229,7 +229,7 @@ def test_bfloat16_is_near_float32(generator: str) -> None:
         assert model.encoder is not None
         model.encoder.train().requires_grad_(True)
         if lower:
-            model.generator.lower_precision(torch.bfloat16)
+            model.generator = model.generator.at_precision(torch.bfloat16)
         forward = Forward(model.generator, Objective(PAPER), model.mean_codes, 64, lower)
         step = Step(model.encoder, forward, Ranger(model.encoder.parameters(), lr=1e-3))
         losses.append([step(batch).terms["loss"] for batch in batches(4)])
@@ -251,7 +251,7 @@ def test_compiled_and_in_bfloat16_with_the_networks_of_the_losses() -> None:
         model.encoder.train().requires_grad_(True)
         decoder, call = model.generator, model.encoder
         if fast:
-            decoder.lower_precision(torch.bfloat16)
+            decoder = decoder.at_precision(torch.bfloat16)
             traced = partial(torch.compile, backend="aot_eager")  # inductor takes minutes
             decoder, call = traced(decoder), traced(call)
         objective = Objective(weights, lpips, IdentityLoss(face))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -128,8 +127,7 @@ def transplant(
 
     generator = model.generator
     if precision is not None:
-        generator = copy.deepcopy(generator)
-        generator.lower_precision(precision)
+        generator = generator.at_precision(precision)
     code = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([code], lr=schedule.learning_rate, betas=(0.9, 0.99))
     best, best_loss = start.clone(), float("inf")

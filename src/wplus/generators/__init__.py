@@ -2,19 +2,19 @@
 
 from wplus.generators.base import Generator, Noise
 from wplus.generators.mobile import MobileStyleGAN
-from wplus.generators.short import ShortGenerator, ShortHead, can_shorten, shorten
 from wplus.generators.stylegan2 import StyleGAN2
 from wplus.generators.swapping import blend, swap
+from wplus.generators.truncated import TruncatedGenerator, TruncatedHead, can_truncate, truncate
 
 __all__ = [
     "Generator",
     "MobileStyleGAN",
     "Noise",
-    "ShortGenerator",
-    "ShortHead",
     "StyleGAN2",
+    "TruncatedGenerator",
+    "TruncatedHead",
     "blend",
-    "can_shorten",
-    "shorten",
+    "can_truncate",
     "swap",
+    "truncate",
 ]

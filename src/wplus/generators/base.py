@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -131,16 +133,21 @@ class Generator(nn.Module, ABC):
         """Whether autograd must reach the generator's own weights."""
         return torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
 
-    def lower_precision(self, dtype: torch.dtype) -> None:
-        """Put the convolutions into `dtype`; what makes and reads codes stays as it is.
+    def at_precision(self, dtype: torch.dtype) -> Generator:
+        """A copy whose convolutions compute in `dtype`; the two share no tensor.
 
-        Codes, mapping and style affines cost nothing and bfloat16 would round them to three digits.
+        Mapping, style affines and mean code keep their type: they cost nothing, and bfloat16 would
+        round codes to three digits.
         """
-        for tensors in (self.named_parameters(), self.named_buffers()):
-            for name, tensor in tensors:
-                reads_codes = "affine" in name or name.startswith("mapping") or name == "mean_w"
-                if not reads_codes and tensor.is_floating_point():
-                    tensor.data = tensor.data.to(dtype)
+        copies: dict[int, Tensor] = {}  # deepcopy takes these instead of copying in full precision
+        for name, tensor in chain(self.named_parameters(), self.named_buffers()):
+            on_codes = "affine" in name or name.startswith("mapping") or name == "mean_w"
+            keeps = on_codes or not tensor.is_floating_point()
+            lowered = tensor.detach().to(tensor.dtype if keeps else dtype, copy=True)
+            if isinstance(tensor, nn.Parameter):
+                lowered = nn.Parameter(lowered, tensor.requires_grad)
+            copies[id(tensor)] = lowered
+        return copy.deepcopy(self, copies)
 
     @torch.no_grad()
     def estimate_mean_w(self, num_samples: int = 100_000, seed: int = 0) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import random
@@ -22,7 +21,7 @@ from wplus import checkpoints, data
 from wplus.data import Synthesizer
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WplusError
-from wplus.generators import Generator, Noise, ShortGenerator, shorten
+from wplus.generators import Generator, Noise, TruncatedGenerator, truncate
 from wplus.training import building, config, curves, opening, processes, state
 from wplus.training.building import Materials
 from wplus.training.config import TrainConfig
@@ -131,10 +130,10 @@ def _train(
     optimizer = make_optimizer(encoder, optimization, number)
     if saved is not None:
         saved.restore(encoder, average.encoder if optimization.ema else None, optimizer)
-    generator = _lowered(model.generator) if lower else model.generator
+    generator = model.generator.at_precision(torch.bfloat16) if lower else model.generator
     mean = model.mean_codes if model.config.start_from_mean else torch.zeros_like(model.mean_codes)
     short = settings.network.decoder == "short"
-    decoder = partial(make_decoder, shorten(generator) if short else generator)
+    decoder = partial(make_decoder, truncate(generator) if short else generator)
     forward = Forward(
         decoder(_noise(settings, model), run_settings.compile),
         objective,
@@ -265,7 +264,7 @@ def reseed(seed: int, step: int, rank: int) -> None:
 
 
 def make_decoder(
-    generator: Generator | ShortGenerator, noise: Noise, compiled: bool = False
+    generator: Generator | TruncatedGenerator, noise: Noise, compiled: bool = False
 ) -> Decoder:
     """What is called with codes: the whole generator at its full resolution, or its short form."""
     call = torch.compile(generator) if compiled else generator
@@ -276,12 +275,6 @@ def _noise(settings: TrainConfig, model: Any) -> Noise:
     if settings.network.noise != "auto":
         return settings.network.noise
     return "random" if model.config.generator.kind == "stylegan2" else "fixed"
-
-
-def _lowered(generator: Generator) -> Generator:
-    lowered = copy.deepcopy(generator)
-    lowered.lower_precision(torch.bfloat16)
-    return lowered
 
 
 def _state_of(run: Path, materials: Materials, saved: Saved | None) -> State:

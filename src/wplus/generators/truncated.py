@@ -25,7 +25,7 @@ WITNESS = "generator.to_image.weight"  # the generator's last weight, to know it
 READ_AT = 128  # resolution of the layers that are read
 
 
-class ShortHead(nn.Module):
+class TruncatedHead(nn.Module):
     """Styled 3×3 convolution to the four sub-bands of the picture, and a small correction.
 
     Args:
@@ -53,7 +53,7 @@ class ShortHead(nn.Module):
         return inverse_haar(wide(bands))
 
 
-class ShortGenerator(nn.Module):
+class TruncatedGenerator(nn.Module):
     """Codes to pictures of 256², near those of the whole generator averaged down.
 
     Args:
@@ -64,7 +64,7 @@ class ShortGenerator(nn.Module):
         ConfigError: the generator has no layers at 128², or others than the head reads.
     """
 
-    def __init__(self, generator: MobileStyleGAN, head: ShortHead) -> None:
+    def __init__(self, generator: MobileStyleGAN, head: TruncatedHead) -> None:
         super().__init__()
         found = [
             (index, block.out_channels)
@@ -86,7 +86,7 @@ class ShortGenerator(nn.Module):
         return image
 
 
-def can_shorten(generator: Generator) -> bool:
+def can_truncate(generator: Generator) -> bool:
     """Whether this is the generator that the shipped head was fitted to, in whatever precision."""
     if not isinstance(generator, MobileStyleGAN):
         return False
@@ -99,7 +99,7 @@ def _state() -> dict[str, Tensor]:
     return load_tensors(resources.files("wplus").joinpath("weights", FILE).read_bytes())
 
 
-def shorten(generator: Generator) -> ShortGenerator:
+def truncate(generator: Generator) -> TruncatedGenerator:
     """A generator cut short, around its own layers, with the head that was fitted to it.
 
     Args:
@@ -108,7 +108,7 @@ def shorten(generator: Generator) -> ShortGenerator:
     Raises:
         ConfigError: it is another generator.
     """
-    if not isinstance(generator, MobileStyleGAN) or not can_shorten(generator):
+    if not isinstance(generator, MobileStyleGAN) or not can_truncate(generator):
         raise ConfigError(
             f"there is no short form of this {type(generator).__name__}, only of"
             " mobilestylegan-ffhq; use the full decoder"
@@ -116,9 +116,9 @@ def shorten(generator: Generator) -> ShortGenerator:
     state = _state()
     del state[WITNESS]
     hidden, channels = state["narrow.weight"].shape[:2]
-    head = ShortHead(channels, hidden, state["affine.weight"].shape[1])
+    head = TruncatedHead(channels, hidden, state["affine.weight"].shape[1])
     load_strict(head, {name: value.float() for name, value in state.items()}, FILE)
     head.to(generator.device).eval().requires_grad_(False)
     for conv in (head.direct, head.narrow, head.correct):
         conv.to(generator.constant.dtype)
-    return ShortGenerator(generator, head)
+    return TruncatedGenerator(generator, head)

@@ -8,21 +8,21 @@ from torch import Tensor
 
 from wplus import images, models
 from wplus.errors import ConfigError
-from wplus.generators import MobileStyleGAN, ShortGenerator, ShortHead, StyleGAN2, shorten
+from wplus.generators import MobileStyleGAN, StyleGAN2, TruncatedGenerator, TruncatedHead, truncate
 
 
-def tiny() -> ShortGenerator:
+def tiny() -> TruncatedGenerator:
     torch.manual_seed(0)
     generator = MobileStyleGAN(
         style_dim=10, mapping_layers=1, stem_channels=8, channels=(8, 8, 8, 4, 8, 4)
     )
-    head = ShortHead(8, hidden=3, style_dim=10)
+    head = TruncatedHead(8, hidden=3, style_dim=10)
     for parameter in head.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    return ShortGenerator(generator, head).double().eval().requires_grad_(False)
+    return TruncatedGenerator(generator, head).double().eval().requires_grad_(False)
 
 
-def codes_for(short: ShortGenerator, count: int = 2) -> Tensor:
+def codes_for(short: TruncatedGenerator, count: int = 2) -> Tensor:
     rng = torch.Generator().manual_seed(1)
     shape = (count, short.generator.num_styles, 10)
     return torch.randn(shape, dtype=torch.float64, generator=rng)
@@ -85,18 +85,18 @@ def test_the_lean_way_is_the_same() -> None:
     torch.testing.assert_close(short(codes), lean, rtol=0, atol=1e-10)
 
 
-def test_what_cannot_be_shortened() -> None:
+def test_what_cannot_be_truncated() -> None:
     with pytest.raises(ConfigError, match="only of mobilestylegan-ffhq"):
-        shorten(StyleGAN2(resolution=16, style_dim=12, mapping_layers=2, channel_max=6))
+        truncate(StyleGAN2(resolution=16, style_dim=12, mapping_layers=2, channel_max=6))
     small = MobileStyleGAN(style_dim=10, mapping_layers=1, stem_channels=8, channels=(8, 8))
     with pytest.raises(ConfigError, match="no layers at 128"):
-        ShortGenerator(small, ShortHead(8, 3, 10))
+        TruncatedGenerator(small, TruncatedHead(8, 3, 10))
 
 
 @pytest.mark.network
 def test_the_shipped_one_is_near_the_whole() -> None:
     model = models.load("mobilestylegan-ffhq")
-    short = shorten(model.generator)
+    short = truncate(model.generator)
     with torch.no_grad():
         codes = model.sample(4, 0.8, seed=12345)
         whole = images.resize(model.decode(codes), 256)

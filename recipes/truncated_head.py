@@ -1,6 +1,6 @@
-"""How the head of the short generator was fitted (`wplus.generators.short`).
+"""How the head of the short generator was fitted (`wplus.generators.truncated`).
 
-python recipes/short_head.py head.safetensors --minutes 6
+python recipes/truncated_head.py head.safetensors --minutes 6
 
 300 pictures of the whole generator with the features after its 128² layers; the direct convolution
 by least squares; then Adam on L2 + 0.02 LPIPS. Six minutes on one core that was shared brought, on
@@ -22,7 +22,7 @@ from wplus import losses, models
 from wplus.data.base import collate
 from wplus.data.synthetic import Synthesizer, Synthetic
 from wplus.generators import MobileStyleGAN
-from wplus.generators.short import READ_AT, WITNESS, ShortHead
+from wplus.generators.truncated import READ_AT, WITNESS, TruncatedHead
 from wplus.nn.haar import inverse_haar
 
 PICTURES, UNSEEN = 300, 40
@@ -38,8 +38,7 @@ class Samples:
     def __init__(self) -> None:
         generator = models.load("mobilestylegan-ffhq").generator
         assert isinstance(generator, MobileStyleGAN)
-        self.generator = generator
-        self.generator.lower_precision(torch.bfloat16)
+        self.generator = generator.at_precision(torch.bfloat16)
         self.recipes = Synthetic(
             self.generator.num_styles, truncation=(0.5, 1.0), mixing=0.6, count=1 << 20, seed=77
         )
@@ -60,7 +59,7 @@ class Samples:
 
 
 @torch.no_grad()
-def fit_direct(head: ShortHead, samples: list[Sample]) -> None:
+def fit_direct(head: TruncatedHead, samples: list[Sample]) -> None:
     """The least-squares solution for the direct convolution, the style left out."""
     channels = head.direct.in_channels
     size = channels * 9 + 1
@@ -102,7 +101,7 @@ def main() -> None:
     seen = [samples(number) for number in range(PICTURES)]
     unseen = [samples(10_000 + number) for number in range(UNSEEN)]
     read = sum(size <= READ_AT for size in samples.generator.style_resolutions)
-    head = ShortHead(seen[0][1].shape[1])
+    head = TruncatedHead(seen[0][1].shape[1])
     fit_direct(head, seen)
 
     def made(sample: Sample) -> Tensor:
