@@ -36,7 +36,7 @@ from plain_stylegan2 import PlainStyleGAN2
 from torch import Tensor
 
 import wplus
-from wplus import checkpoints, networks
+from wplus import models
 from wplus.config import ModelConfig, Part
 from wplus.formats import facenets, psp, rosinality
 from wplus.formats.strict import inverse
@@ -55,12 +55,12 @@ def write_published(path: Path) -> None:
     """A checkpoint in the published layout, with random weights."""
     torch.manual_seed(0)
     state: dict[str, Tensor] = {}
-    encoder = networks.build(Part("pyramid", PYRAMID)).state_dict()
+    encoder = models.build(Part("pyramid", PYRAMID)).state_dict()
     names = psp.head_table("pyramid", STYLES)
     names |= {n: f"trunk.{m}" for n, m in facenets.trunk_table(TRUNK, "encoder.").items()}
     for name, theirs in inverse(names).items():
         state[theirs] = encoder[name]
-    generator = networks.build(Part("stylegan2", STYLEGAN2)).state_dict()
+    generator = models.build(Part("stylegan2", STYLEGAN2)).state_dict()
     for name, theirs in inverse(rosinality.table_of(STYLEGAN2, "decoder.")).items():
         state[theirs] = _their_shape(name, generator[name])
     options = {
@@ -103,7 +103,7 @@ def usual(path: Path) -> Report:
     """The same by the usual way, see above."""
     meter = Meter()
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
-    encoder, generator = (networks.build(part) for part in (CONFIG.encoder, CONFIG.generator))  # type: ignore[arg-type]
+    encoder, generator = (models.build(part) for part in (CONFIG.encoder, CONFIG.generator))  # type: ignore[arg-type]
     _, state = psp.translate(content, str(path))
     for network, prefix in ((encoder, "encoder."), (generator, "generator.")):
         own = {n[len(prefix) :]: v for n, v in state.items() if n.startswith(prefix)}
@@ -198,7 +198,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "psp.safetensors").exists():
             write_published(folder / "psp.pt")
-            checkpoints.save(checkpoints.load(folder / "psp.pt"), folder / "psp.safetensors")
+            models.save(models.load_network(folder / "psp.pt"), folder / "psp.safetensors")
         report: Report = {"machine": timing.machine()}
         print(f"{'':32} peak GB    after    load s  encode s  decode s")
         for way in WAYS:

@@ -14,7 +14,7 @@ import argparse
 import json
 from pathlib import Path
 
-from wplus import checkpoints
+from wplus import models
 from wplus.errors import WplusError
 
 
@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     try:
-        config, moved = checkpoints.read(options.task)
-        (_, old), (_, new) = checkpoints.read(options.old), checkpoints.read(options.new)
+        config, moved = models.read(options.task)
+        (_, old), (_, new) = models.read(options.old), models.read(options.new)
         count = 0
         for name, value in moved.items():
             before, after = old.get(name), new.get(name)
@@ -37,7 +37,7 @@ def main() -> None:
                 change = value.float() - before.float()
                 moved[name] = (after.float() + change).to(value.dtype)
                 count += 1
-        checkpoints.write({"model": json.loads(config.to_json())}, moved, options.out)
+        models.files.write({"model": json.loads(config.to_json())}, moved, options.out)
     except (WplusError, ValueError) as error:
         parser.error(str(error))
     print(f"{options.out}: {count} tensors moved")

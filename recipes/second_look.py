@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from wplus import checkpoints, networks
+from wplus import models
 from wplus.config import ModelConfig, Part
 
 STEM = "encoder.trunk.stem.0.conv.weight"
@@ -23,15 +23,15 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--looks", type=int, default=2)
     options = parser.parse_args()
-    config, state = checkpoints.read(options.model)
+    config, state = models.read(options.model)
     assert isinstance(config, ModelConfig) and config.encoder is not None
     part = Part(config.encoder.kind, {**config.encoder.options, "looks": options.looks})
     stem = state[STEM]
     state[STEM] = torch.cat([stem, stem.new_zeros(len(stem), 3, *stem.shape[2:])], 1)
-    for name, value in networks.build(part).state_dict().items():
+    for name, value in models.build(part).state_dict().items():
         state.setdefault(f"encoder.{name}", value)
-    model = checkpoints.assemble(replace(config, encoder=part), state, str(options.model))
-    checkpoints.save(model, options.out)
+    model = models.assemble(replace(config, encoder=part), state, str(options.model))
+    models.save(model, options.out)
 
 
 if __name__ == "__main__":

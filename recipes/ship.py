@@ -18,7 +18,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from wplus import checkpoints, models
+from wplus import models
 from wplus.config import ModelConfig
 from wplus.errors import FormatError, WplusError
 from wplus.formats.quantized import half, pack, unpack
@@ -40,13 +40,13 @@ def main() -> None:
         config, state = network_of(options.model, part)
         if options.base is None:
             packed = {k: half(v) for k, v in state.items()} if options.half else pack(state)
-            checkpoints.write({"model": json.loads(config.to_json())}, packed, options.out)
+            models.files.write({"model": json.loads(config.to_json())}, packed, options.out)
             found, base = unpack(packed), None
         else:
             name, base = base_of(options.base, part)
             if name == options.out.stem:
                 parser.error(f"{options.out} would be its own base; name the file otherwise")
-            found = checkpoints.write_differences(config, part, state, name, base, options.out)
+            found = models.files.write_differences(config, part, state, name, base, options.out)
     except (WplusError, ValueError) as error:
         parser.error(str(error))
     count = sum(value.numel() for value in state.values())
@@ -64,7 +64,7 @@ def main() -> None:
 
 def network_of(path: Path, part: str) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Configuration and tensors of one network of a model file, without its name before them."""
-    config, state = checkpoints.read(path)
+    config, state = models.read(path)
     if not isinstance(config, ModelConfig) or (part == "encoder" and config.encoder is None):
         raise FormatError(f"{path}: has no {part}")
     start = f"{part}."

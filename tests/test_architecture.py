@@ -37,8 +37,6 @@ ROOMS = [
     "correctors",
     "psp",
     "losses",
-    "networks",
-    "checkpoints",
     "models",
     "data",
     "prepare",

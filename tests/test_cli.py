@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import wplus
-from wplus import checkpoints, images
+from wplus import images, models
 from wplus.config import ModelConfig, Part
 from wplus.encoders import CompactEncoder
 from wplus.generators import MobileStyleGAN
@@ -55,7 +55,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     config = ModelConfig(Part("mobilestylegan", GENERATOR), Part("compact", options))
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    checkpoints.save(PSP(CompactEncoder(**options), generator, config), path)
+    models.save(PSP(CompactEncoder(**options), generator, config), path)
     return path
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import wplus
-from wplus import checkpoints, images
+from wplus import images, models
 from wplus.cli import app, main
 from wplus.config import ModelConfig, Part
 from wplus.editing import Direction
@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "stages": ((8, 8, 1), (8, 8, 1), (8, 8, 1)),
     }
     config = ModelConfig(Part("mobilestylegan", GENERATOR), Part("compact", options))
-    checkpoints.save(PSP(CompactEncoder(**options), generator, config), place / "m.safetensors")
+    models.save(PSP(CompactEncoder(**options), generator, config), place / "m.safetensors")
     for name in "ab":
         wplus.codes.save(torch.randn(STYLES, 16), place / f"{name}.codes.safetensors", {"n": name})
     noise = np.random.default_rng(0).integers(0, 256, (20, 16, 3), np.uint8)

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 import tiny
-from wplus import checkpoints, codes, networks
+import wplus.models
+from wplus import codes
 from wplus.cli import app, main, translate  # noqa: F401 (registers the command)
 from wplus.config import ModelConfig, Part
 from wplus.psp import PSP
@@ -73,8 +74,8 @@ def save_model(task: str, source: str, path: Path) -> Path:
         tiny.GENERATORS["mobilestylegan"], Part("pyramid", options), task=task, source=source
     )
     torch.manual_seed(0)
-    network = PSP(networks.build(config.encoder), networks.build(config.generator), config)  # type: ignore[arg-type]
-    checkpoints.save(tiny.unusual(network), path)  # type: ignore[arg-type]
+    network = PSP(wplus.models.build(config.encoder), wplus.models.build(config.generator), config)  # type: ignore[arg-type]
+    wplus.models.save(tiny.unusual(network), path)  # type: ignore[arg-type]
     return path
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import tiny
 import wplus
-from wplus import networks
+from wplus import models
 from wplus.config import ModelConfig
 from wplus.errors import ConfigError
 from wplus.psp import PSP
@@ -98,7 +98,7 @@ def test_samples(model: PSP) -> None:
 
 
 def test_mean_codes_start_as_the_generators() -> None:
-    generator = networks.build(tiny.GENERATORS["stylegan2"])
+    generator = models.build(tiny.GENERATORS["stylegan2"])
     generator.mean_w.normal_()
     model = PSP(None, generator, ModelConfig(tiny.GENERATORS["stylegan2"]))  # type: ignore[arg-type]
     assert torch.equal(model.mean_codes, generator.mean_w.repeat(6, 1))
@@ -129,7 +129,7 @@ def test_codes_and_z_that_do_not_fit(model: PSP) -> None:
 
 def test_parts_that_do_not_fit_each_other() -> None:
     config = ModelConfig(tiny.GENERATORS["stylegan2"], tiny.encoders(5)["single_w"])
-    generator, encoder = networks.build(config.generator), networks.build(config.encoder)  # type: ignore[arg-type]
+    generator, encoder = models.build(config.generator), models.build(config.encoder)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"^the encoder makes codes of 5×12, .* takes 6×12$"):
         PSP(encoder, generator, config)  # type: ignore[arg-type]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from wplus import networks
+from wplus import models
 from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
 from wplus.generators import Generator
@@ -96,8 +96,8 @@ def model(generator: str = "stylegan2", encoder: str | None = "pyramid", **setti
     config = ModelConfig(GENERATORS[generator], part, **settings)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = networks.build(config.generator)
-        reader = networks.build(part) if part else None
+        made = models.build(config.generator)
+        reader = models.build(part) if part else None
     assert isinstance(made, Generator)
     assert reader is None or isinstance(reader, Encoder)
     network = unusual(PSP(reader, made, config))

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wplus import checkpoints, images, losses, models
+from wplus import images, losses, models
 from wplus.data.shards import CachedSynthetic
 from wplus.evaluate.bootstrap import intervals
 from wplus.evaluate.networks import FaceNet
@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     photo = models.load("mobilestylegan-ffhq").generator
-    toon = checkpoints.load(options.model).generator
+    toon = models.load_network(options.model).generator
     pairs = CachedSynthetic(options.pairs, photo.num_styles)
     rows = [pairs.item(i, None) for i in range(len(pairs))]
     codes = torch.stack([row["codes"] for row in rows])

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from wplus import checkpoints, images, losses, models
+from wplus import images, losses, models
 from wplus.data.base import collate
 from wplus.data.shards import CachedSynthetic
 from wplus.files import atomic
@@ -109,7 +109,7 @@ class Training:
     def save(self) -> None:
         """The generator as a model file, and what going on needs."""
         path = self.out / "mobilestylegan-toon.safetensors"
-        checkpoints.save(PSP(None, self.generator, self.model.config), path)
+        models.save(PSP(None, self.generator, self.model.config), path)
         state: dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():
             state[f"value.{name}"] = parameter.detach()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from toy_evaluation import Colors, write_face_net, write_pictures
 
-from wplus import checkpoints
+from wplus import models
 from wplus.config import ModelConfig, Part
 from wplus.encoders import CompactEncoder
 from wplus.evaluate import FaceNet, Judge
@@ -35,13 +35,13 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     config = ModelConfig(Part("mobilestylegan", GENERATOR), Part("compact", options))
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    checkpoints.save(PSP(CompactEncoder(**options), generator, config), path)
+    models.save(PSP(CompactEncoder(**options), generator, config), path)
     return path
 
 
 @pytest.fixture(scope="session")
 def model(model_file: Path) -> PSP:
-    loaded = checkpoints.load(model_file)
+    loaded = models.load_network(model_file)
     assert isinstance(loaded, PSP)
     return loaded
 

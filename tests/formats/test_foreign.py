@@ -14,7 +14,7 @@ import torch
 from published_parser import published_parser
 
 import wplus
-from wplus import checkpoints
+from wplus import models
 from wplus.errors import FormatError
 from wplus.formats import foreign
 from wplus.formats.bisenet import read_bisenet
@@ -76,14 +76,14 @@ def test_a_face_parser_is_converted_and_loaded(suffix: str, tmp_path: Path) -> N
     """Whole and in the right order, also out of the file that it was converted to."""
     state = published_parser()
     path = saved(tmp_path / f"parser{suffix}", state)
-    about = checkpoints.convert(path, tmp_path / "parser.safetensors")
+    about = models.convert(path, tmp_path / "parser.safetensors")
     assert about.startswith("bisenet, ")
     config, expected = read_bisenet(path)
     network = BiSeNet(**config).eval()
     network.load_state_dict(expected)
     pictures = torch.rand(1, 3, 64, 64) * 2 - 1
     for file in (path, tmp_path / "parser.safetensors"):
-        found: Any = wplus.load(file)
+        found: Any = models.load_network(file)
         assert isinstance(found, BiSeNet) and not found.training
         with torch.no_grad():
             torch.testing.assert_close(found(pictures), network(pictures))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import wplus
-from wplus import checkpoints
+from wplus import models
 from wplus.errors import FormatError
 from wplus.formats import psp
 
@@ -164,7 +164,7 @@ def test_what_the_encoder_reads(
 
 def test_through_our_own_file(pyramid: Case, tmp_path: Path) -> None:
     model = pyramid.load(tmp_path)
-    summary = checkpoints.convert(tmp_path / "published.pt", tmp_path / "ours.safetensors")
+    summary = models.convert(tmp_path / "published.pt", tmp_path / "ours.safetensors")
     assert "pyramid, stylegan2" in summary
     again = wplus.load(tmp_path / "ours.safetensors")
     assert again.config == model.config

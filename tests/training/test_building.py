@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 from toy import tiny
 
-from wplus import checkpoints, data, losses, networks, tasks, weights
+from wplus import data, losses, models, tasks, weights
 from wplus.encoders import CompactEncoder, PyramidEncoder
 from wplus.errors import ConfigError, FormatError
 from wplus.generators import Generator
@@ -31,7 +31,7 @@ def generator_file(tmp_path: Path) -> str:
     model = tiny.model("mobilestylegan", None, license="for nothing")
     with torch.no_grad():
         model.mean_codes.add_(1)
-    checkpoints.save(model, path)
+    models.save(model, path)
     return str(path)
 
 
@@ -71,8 +71,8 @@ def test_a_new_encoder_follows_from_the_seed(generator_file: str) -> None:
 
 def test_what_is_built_is_what_the_model_file_says(generator_file: str, tmp_path: Path) -> None:
     model = build(config("sketch", network={"generator": generator_file}))
-    checkpoints.save(building.exportable(model, model.encoder), tmp_path / "model.safetensors")
-    again = checkpoints.load(tmp_path / "model.safetensors")
+    models.save(building.exportable(model, model.encoder), tmp_path / "model.safetensors")
+    again = models.load_network(tmp_path / "model.safetensors")
     x = torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(again.encode(x), model.encode(x))  # type: ignore[operator]
 
@@ -80,7 +80,7 @@ def test_what_is_built_is_what_the_model_file_says(generator_file: str, tmp_path
 def test_an_encoder_is_trained_further(generator_file: str, tmp_path: Path) -> None:
     first = tiny.model("mobilestylegan", "compact")
     path = tmp_path / "first.safetensors"
-    checkpoints.save(first, path)
+    models.save(first, path)
     assert first.encoder is not None
     for generator, mean in ((None, first.mean_codes), (generator_file, first.mean_codes + 1)):
         model = build(config(network={"init": str(path), "generator": generator}))
@@ -104,7 +104,7 @@ def test_going_on_needs_no_beginnings(generator_file: str) -> None:
 def test_the_trunk_starts_from_a_face_network(
     generator_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    face = networks.build(tiny.FROZEN["mobilefacenet"])
+    face = models.build(tiny.FROZEN["mobilefacenet"])
     monkeypatch.setattr(building, "face_network", lambda path: face)
     theirs = face.get_submodule("trunk").state_dict()
     for task, same in (("inversion", True), ("sketch", False)):
@@ -122,7 +122,7 @@ def test_the_trunk_starts_from_a_face_network(
 
 def test_the_papers_trunk_starts_from_arcface(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"stages": tiny.STAGES, "embedding": 8, "size": 16}
-    face = networks.build(tiny.Part("arcface", {"trunk": {"stages": tiny.STAGES},
+    face = models.build(tiny.Part("arcface", {"trunk": {"stages": tiny.STAGES},
                                                 "embedding": 8, "size": 16}))  # fmt: skip
     monkeypatch.setattr(building, "face_network", lambda path: face)
     theirs = face.get_submodule("trunk").state_dict()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import tiny
-from wplus import images, networks
+from wplus import images, models
 from wplus.config import ModelConfig, Part
 from wplus.encoders import CompactEncoder
 from wplus.losses.objective import Objective
@@ -22,7 +22,7 @@ def model() -> PSP:
     config = ModelConfig(tiny.GENERATORS["mobilestylegan"], part)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        encoder, generator = networks.build(part), networks.build(config.generator)
+        encoder, generator = models.build(part), models.build(config.generator)
     made = PSP(encoder, generator, config)  # type: ignore[arg-type]
     tiny.unusual(made)
     return made

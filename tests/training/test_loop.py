@@ -15,7 +15,7 @@ from PIL import Image
 from toy import tiny
 
 import wplus
-from wplus import networks
+from wplus import models
 from wplus.config import ModelConfig
 from wplus.data import Mixture, Synthesizer, Synthetic
 from wplus.data.base import collate
@@ -255,7 +255,7 @@ def test_sketches_train_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     part = tiny.Part("compact", {**tiny.encoders(6)["compact"].options, "input_channels": 1})
     base = tiny.model("stylegan2", None)
     about = ModelConfig(base.config.generator, part, task="sketch", source="sketch")
-    network = PSP(networks.build(part), base.generator, about)
+    network = PSP(models.build(part), base.generator, about)
     things = toy.Materials(
         network, Objective({"l2": 1.0}), Mixture([(toy.Numbers(7), 1.0)], 4), toy.Numbers(3)
     )

@@ -146,11 +146,11 @@ def test_other_files_are_no_states(tmp_path: Path) -> None:
 
 
 def test_a_state_is_not_mistaken_for_a_model(tmp_path: Path) -> None:
-    from wplus import checkpoints
+    from wplus import models
 
     fill(tmp_path, 5)
     with pytest.raises(FormatError, match="not a model of wplus"):
-        checkpoints.load(state.states(tmp_path)[0])
+        models.load_network(state.states(tmp_path)[0])
 
 
 def test_what_was_trained_comes_back(tmp_path: Path) -> None:

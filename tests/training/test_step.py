@@ -16,7 +16,7 @@ from toy import neighbor, tiny
 
 import wplus
 from published_files import picture, published_checkpoint
-from wplus import networks
+from wplus import models
 from wplus.errors import ConfigError
 from wplus.generators import StyleGAN2
 from wplus.losses import LPIPS, IdentityLoss
@@ -242,7 +242,7 @@ def test_bfloat16_is_near_float32(generator: str) -> None:
 def test_compiled_and_in_bfloat16_with_the_networks_of_the_losses() -> None:
     """What a GPU is meant for, on a CPU: it must run, and stay near."""
     torch.manual_seed(0)
-    lpips, face = LPIPS(), networks.build(tiny.FROZEN["mobilefacenet"])
+    lpips, face = LPIPS(), models.build(tiny.FROZEN["mobilefacenet"])
     weights = {"l2": 1.0, "lpips": 0.8, "identity": 0.1}
     losses = []
     for fast in (False, True):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tiny
-from wplus import checkpoints, images
+from wplus import images, models
 from wplus.errors import ConfigError
 from wplus.psp import PSP
 from wplus.training import building
@@ -59,7 +59,7 @@ def test_who_cannot_teach_is_refused() -> None:
 
 def test_a_run_is_built_with_its_teacher(tmp_path: Path) -> None:
     path = tmp_path / "teacher.safetensors"
-    checkpoints.save(teacher(), path)
+    models.save(teacher(), path)
     pictures = tmp_path / "pictures"
     for index in range(3):
         images.save(images.to_picture(torch.rand(1, 3, 64, 64)), pictures / f"{index}.png")

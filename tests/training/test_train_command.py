@@ -14,7 +14,7 @@ from test_building import SMALL, photos
 from toy import tiny
 
 import wplus
-from wplus import checkpoints
+from wplus import models
 from wplus.cli import app
 from wplus.cli.train import tables
 from wplus.errors import ConfigError
@@ -27,7 +27,7 @@ Flags = dict[str, object]
 def flags(tmp_path: Path) -> Flags:
     """A run of seconds that fetches nothing."""
     generator = tmp_path / "generator.safetensors"
-    checkpoints.save(tiny.model("mobilestylegan", None), generator)
+    models.save(tiny.model("mobilestylegan", None), generator)
     return {
         "out": tmp_path / "run",
         "data": photos(tmp_path / "photos", 6),

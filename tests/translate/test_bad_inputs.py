@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 import tiny
-from wplus import checkpoints, faces, networks, sources
+import wplus.models
+from wplus import faces, sources
 from wplus.cli import app, main, translate  # noqa: F401 (registers the command)
 from wplus.config import ModelConfig, Part
 from wplus.errors import FaceError
@@ -38,9 +39,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         part = Part("pyramid", options)
         config = ModelConfig(tiny.GENERATORS["mobilestylegan"], part, task=name, source=task.source)
         torch.manual_seed(0)
-        network = PSP(networks.build(part), networks.build(config.generator), config)  # type: ignore[arg-type]
+        network = PSP(wplus.models.build(part), wplus.models.build(config.generator), config)  # type: ignore[arg-type]
         made[name] = folder / f"{name}.safetensors"
-        checkpoints.save(tiny.unusual(network), made[name])  # type: ignore[arg-type]
+        wplus.models.save(tiny.unusual(network), made[name])  # type: ignore[arg-type]
     return made
 
 

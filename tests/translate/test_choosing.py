@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 import tiny
@@ -60,12 +58,3 @@ def test_inversion_and_bare_generators_do_where_refinement_does() -> None:
 def test_every_task_but_the_open_one_has_a_name() -> None:
     assert set(choosing.NAMES) | {"domain"} == set(TASKS)
     assert set(choosing.BY_REFINEMENT) <= set(TASKS)
-
-
-def test_a_face_net_makes_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*_: Any) -> Any:
-        return tiny.model().encoder
-
-    monkeypatch.setattr(models, "load", load)
-    with pytest.raises(ConfigError, match="not a model that makes faces"):
-        choosing.load_for(TASKS["inversion"], "net.onnx")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import tiny
-from wplus import codes, images, networks, sources
+from wplus import codes, images, models, sources
 from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WeightsError
@@ -172,7 +172,7 @@ def test_label_maps_of_other_classes(tmp_path: Path) -> None:
     settings = {"task": "labels", "source": "labels", "label_resampling": "bilinear"}
     config = ModelConfig(tiny.GENERATORS["mobilestylegan"], seven, **settings)
     torch.manual_seed(0)
-    encoder, generator = networks.build(seven), networks.build(config.generator)
+    encoder, generator = models.build(seven), models.build(config.generator)
     assert isinstance(encoder, Encoder)
     assert isinstance(generator, Generator)
     model = tiny.unusual(PSP(encoder, generator, config))

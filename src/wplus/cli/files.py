@@ -38,9 +38,9 @@ def convert(
 
     Example: wplus convert 79999_iter.pth parser.safetensors
     """
-    from wplus import checkpoints
+    from wplus import models
 
-    config = checkpoints.convert(source, destination)
+    config = models.convert(source, destination)
     print(f"{destination}: {config}")
 
 

@@ -15,7 +15,7 @@ from wplus.config import Part
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError
 from wplus.formats.strict import load_strict
-from wplus.networks import build
+from wplus.models.registry import build
 from wplus.sources import LABELS, PALETTE
 
 COLORS = 3

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from wplus import losses, models, networks
+from wplus import losses, models
 from wplus.config import ModelConfig, Part
 from wplus.data import Dataset, Mixture
 from wplus.encoders import Encoder
@@ -20,6 +20,7 @@ from wplus.errors import ConfigError, ImageError
 from wplus.formats.strict import load_strict
 from wplus.generators import Generator
 from wplus.losses.objective import Objective
+from wplus.models.registry import ENCODERS
 from wplus.psp import PSP
 from wplus.tasks import Task, find
 from wplus.training import teacher as teaching
@@ -82,7 +83,7 @@ def build(config: TrainConfig, trained: ModelConfig | None = None) -> Materials:
     objective = build_objective(config, model.generator)
     judge = teacher = None
     if config.network.teacher is not None:
-        teacher = _psp(config.network.teacher)
+        teacher = models.load(config.network.teacher)
         teaching.check(teacher, model, config.network.teacher)
     blind = validation is not None and not objective.needs_image and teacher is None
     if blind and validation is not None and not _knows_codes(validation):
@@ -111,11 +112,11 @@ def build_model(config: TrainConfig, task: Task, trained: ModelConfig | None = N
     settings = config.network
     init = None
     if settings.init is not None and trained is None:
-        init = _psp(settings.init)
+        init = models.load(settings.init)
         if init.encoder is None:
             raise ConfigError(f"{settings.init}: has no encoder to start from")
     where = settings.generator or settings.init or models.DEFAULT
-    giver = init if init is not None and where == settings.init else _psp(where)
+    giver = init if init is not None and where == settings.init else models.load(where)
     generator = giver.generator
     licenses = [giver.config.license]
     from_mean = settings.start_from_mean
@@ -170,9 +171,9 @@ def encoder_part(config: TrainConfig, task: Task, generator: Generator) -> Part:
 
 
 def _encoder(part: Part) -> Encoder:
-    if part.kind not in networks.ENCODERS:
-        raise ConfigError(f"encoder {part.kind!r} is none of: {', '.join(networks.ENCODERS)}")
-    encoder = networks.build(part)
+    if part.kind not in ENCODERS:
+        raise ConfigError(f"encoder {part.kind!r} is none of: {', '.join(ENCODERS)}")
+    encoder = models.build(part)
     assert isinstance(encoder, Encoder)
     return encoder
 
@@ -260,13 +261,6 @@ def code_variance(generator: Generator) -> float:
     z = torch.randn(VARIANCE_SAMPLES, generator.style_dim, generator=rng)
     w = generator.map(z.to(generator.mean_w)).double()
     return float((w - generator.mean_w).square().mean())
-
-
-def _psp(where: str) -> PSP:
-    model = models.load(where)
-    if not isinstance(model, PSP):
-        raise ConfigError(f"{where}: holds a {type(model).__name__}, not a model with a generator")
-    return model
 
 
 def exportable(model: PSP, encoder: Encoder) -> PSP:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from wplus import checkpoints, data
+from wplus import data, models
 from wplus.data import Synthesizer
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WplusError
@@ -293,7 +293,7 @@ def _state_of(run: Path, materials: Materials, saved: Saved | None) -> State:
 
 
 def _export(materials: Materials, average: Average, path: Path) -> None:
-    checkpoints.save(building.exportable(materials.model, average.encoder), path)
+    models.save(building.exportable(materials.model, average.encoder), path)
 
 
 def _leave_nothing(run: Path) -> None:

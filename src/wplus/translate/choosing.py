@@ -101,7 +101,5 @@ def load_for(
     """
     name = name_for(task) if name is None else name
     model = models.load(name, device, dtype)
-    if not isinstance(model, PSP):
-        raise ConfigError(f"{name}: holds a {type(model).__name__}, not a model that makes faces")
     check(model, name, task)
     return model, name

@@ -20,7 +20,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from wplus import networks
 from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, FormatError
@@ -29,6 +28,7 @@ from wplus.formats import differences, foreign, quantized
 from wplus.formats.opening import line
 from wplus.formats.strict import load_strict
 from wplus.generators import Generator
+from wplus.models.registry import build
 from wplus.psp import PSP
 
 logger = logging.getLogger(__name__)
@@ -207,12 +207,12 @@ def assemble(config: ModelConfig | Part, state: dict[str, Tensor], what: str) ->
         name: value.float() if value.is_floating_point() else value for name, value in state.items()
     }
     if isinstance(config, Part):
-        network = networks.build(config)
+        network = build(config)
         load_strict(network, state, what, assign=True)
         return network
     with torch.device("meta"):
-        generator = networks.build(config.generator)
-        encoder = networks.build(config.encoder) if config.encoder else None
+        generator = build(config.generator)
+        encoder = build(config.encoder) if config.encoder else None
     if not isinstance(generator, Generator):
         raise ConfigError(f"{config.generator.kind!r} is not a generator")
     if encoder is not None and not isinstance(encoder, Encoder):

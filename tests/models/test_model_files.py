@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import tiny
 import wplus
-from wplus import checkpoints, networks
+from wplus import models
 from wplus.config import ModelConfig, Part
 from wplus.errors import ConfigError, FormatError
 from wplus.psp import PSP
@@ -49,7 +49,7 @@ def rewritten(path: Path, state: dict[str, Tensor], **metadata: str) -> Path:
 
 def saved(path: Path) -> tuple[PSP, Path]:
     model = tiny.model("stylegan2", "single_w")
-    checkpoints.save(model, path / "model.safetensors")
+    models.save(model, path / "model.safetensors")
     return model, path / "model.safetensors"
 
 
@@ -60,7 +60,7 @@ def saved(path: Path) -> tuple[PSP, Path]:
 def test_models(generator: str, encoder: str | None, tmp_path: Path) -> None:
     model = tiny.model(generator, encoder, task="toonify", license="mine", start_from_mean=False)
     path = tmp_path / "folder" / "model.safetensors"
-    checkpoints.save(model, path)
+    models.save(model, path)
     again = wplus.load(path)
     assert isinstance(again, PSP)
     assert again.config == model.config
@@ -78,15 +78,15 @@ def test_models(generator: str, encoder: str | None, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ALONE)
 def test_networks_alone(name: str, tmp_path: Path) -> None:
     part = ALONE[name]
-    network = tiny.unusual(networks.build(part))
+    network = tiny.unusual(models.build(part))
     path = tmp_path / "network.safetensors"
-    checkpoints.save(network, path, part)
-    again = checkpoints.load(path)
+    models.save(network, path, part)
+    again = models.load_network(path)
     assert type(again) is type(network)
     same(again, network)
     assert not again.training
     assert not any(parameter.requires_grad for parameter in again.parameters())
-    config, state = checkpoints.read(path)
+    config, state = models.read(path)
     assert config == part
     assert state.keys() == network.state_dict().keys()
 
@@ -124,16 +124,16 @@ def test_metadata_is_complete(tmp_path: Path) -> None:
             "license": "",
         },
     }
-    config, state = checkpoints.read(path)
+    config, state = models.read(path)
     assert config == model.config
     assert state.keys() == model.state_dict().keys()
 
 
 def test_what_was_read_is_written_again_the_same(tmp_path: Path) -> None:
     _, path = saved(tmp_path)
-    checkpoints.save(wplus.load(path), tmp_path / "again.safetensors")
+    models.save(wplus.load(path), tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
-    summary = checkpoints.convert(path, tmp_path / "third.safetensors")
+    summary = models.convert(path, tmp_path / "third.safetensors")
     assert (tmp_path / "third.safetensors").read_bytes() == path.read_bytes()
     assert summary.startswith("single_w, stylegan2, 0.0 M parameters")
 
@@ -141,7 +141,7 @@ def test_what_was_read_is_written_again_the_same(tmp_path: Path) -> None:
 def test_a_file_can_replace_the_one_that_its_tensors_come_from(tmp_path: Path) -> None:
     model, path = saved(tmp_path)
     again = wplus.load(path)
-    checkpoints.save(again, path)
+    models.save(again, path)
     same(wplus.load(path), model)
     same(again, model)
 
@@ -166,7 +166,7 @@ def test_other_precisions_become_single(dtype: torch.dtype, tmp_path: Path) -> N
 def test_half_precision_models_are_saved_as_they_are(tmp_path: Path) -> None:
     model, path = saved(tmp_path)
     size = path.stat().st_size
-    checkpoints.save(model.to(torch.bfloat16), path)
+    models.save(model.to(torch.bfloat16), path)
     assert path.stat().st_size < 0.7 * size
     same(wplus.load(path), model.float())
 
@@ -175,7 +175,7 @@ def test_tensors_of_any_layout_are_saved(tmp_path: Path) -> None:
     model, path = saved(tmp_path)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.mean_codes = model.generator.mean_w.expand(6, 12)  # rows in one place
-    checkpoints.save(model, path)
+    models.save(model, path)
     same(wplus.load(path), model)
 
 
@@ -206,9 +206,9 @@ def test_an_interrupted_save_leaves_the_old_file(
         target.write_bytes(b"half of a file")
         raise error
 
-    monkeypatch.setattr(checkpoints, "save_file", interrupted)
+    monkeypatch.setattr(models.files, "save_file", interrupted)
     with pytest.raises(error):
-        checkpoints.save(model, path)
+        models.save(model, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
@@ -223,15 +223,15 @@ def test_others_may_read_what_is_saved(tmp_path: Path) -> None:
 def test_other_suffixes_are_refused(name: str, tmp_path: Path) -> None:
     model, path = saved(tmp_path)
     with pytest.raises(FormatError, match=r"name must end in \.safetensors$"):
-        checkpoints.save(model, tmp_path / name)
+        models.save(model, tmp_path / name)
     with pytest.raises(FormatError, match=r"name must end in \.safetensors$"):
-        checkpoints.convert(path, tmp_path / name)
+        models.convert(path, tmp_path / name)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_network_alone_needs_to_be_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^a ResNet alone needs its configuration"):
-        checkpoints.save(networks.build(tiny.FROZEN["resnet"]), tmp_path / "a.safetensors")
+        models.save(models.build(tiny.FROZEN["resnet"]), tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -343,4 +343,4 @@ def test_a_network_where_a_model_is_meant_is_told_by_its_tensors(tmp_path: Path)
 def test_configurations_are_checked_before_they_are_believed(tmp_path: Path) -> None:
     config = ModelConfig(Part("resnet", {}))
     with pytest.raises(ConfigError, match="'resnet' is not a generator"):
-        checkpoints.assemble(config, {}, "f")
+        models.assemble(config, {}, "f")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tiny
-from wplus import networks
+from wplus import models
 from wplus.config import Part
 from wplus.encoders import Encoder, PyramidEncoder
 from wplus.errors import ConfigError
@@ -18,15 +18,15 @@ PARTS = tiny.GENERATORS | tiny.encoders(6) | tiny.FROZEN
 
 
 def test_every_kind_is_known_here() -> None:
-    assert set(PARTS) == set(networks.NETWORKS)
-    assert set(tiny.GENERATORS) == set(networks.GENERATORS)
-    assert set(tiny.encoders(6)) == set(networks.ENCODERS)
-    assert set(tiny.FROZEN) == set(networks.FROZEN)
+    assert set(PARTS) == set(models.registry.NETWORKS)
+    assert set(tiny.GENERATORS) == set(models.registry.GENERATORS)
+    assert set(tiny.encoders(6)) == set(models.registry.ENCODERS)
+    assert set(tiny.FROZEN) == set(models.registry.FROZEN)
 
 
 @pytest.mark.parametrize("kind", tiny.GENERATORS)
 def test_generators(kind: str) -> None:
-    network = networks.build(PARTS[kind])
+    network = models.build(PARTS[kind])
     assert isinstance(network, Generator)
     assert type(network) is {"stylegan2": StyleGAN2, "mobilestylegan": MobileStyleGAN}[kind]
     assert (network.num_styles, network.style_dim) == (tiny.STYLES[kind], 12)
@@ -34,21 +34,21 @@ def test_generators(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", tiny.encoders(6))
 def test_encoders(kind: str) -> None:
-    network = networks.build(PARTS[kind])
+    network = models.build(PARTS[kind])
     assert isinstance(network, Encoder)
     assert network.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 6, 12)
 
 
 def test_the_two_other_pyramids_read_one_level() -> None:
     for kind, level in (("all_from_largest", 2), ("all_from_smallest", 0)):
-        network = networks.build(PARTS[kind])
+        network = models.build(PARTS[kind])
         assert isinstance(network, PyramidEncoder)
         assert list(network.level_of) == [level] * 6
 
 
 @pytest.mark.parametrize("kind", tiny.FROZEN)
 def test_frozen_networks(kind: str) -> None:
-    network = networks.build(PARTS[kind]).eval()
+    network = models.build(PARTS[kind]).eval()
     shape = (2, 3, 32, 32) if kind == "mobilefacenet" else (2, 3, 16, 16)
     if kind == "lpips":
         x = torch.rand(2, 3, 64, 64)
@@ -80,7 +80,7 @@ def test_frozen_networks(kind: str) -> None:
 def test_options_that_make_no_sense(kind: str, change: dict[str, Any]) -> None:
     """An option that a kind does not have is as wrong as a bad value."""
     with pytest.raises(ConfigError) as error:
-        networks.build(Part(kind, {**PARTS[kind].options, **change}))
+        models.build(Part(kind, {**PARTS[kind].options, **change}))
     assert str(error.value).startswith(f"network {kind!r}: ")
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 200
@@ -89,4 +89,4 @@ def test_options_that_make_no_sense(kind: str, change: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", ["", "StyleGAN2", "stylegan3"])
 def test_unknown_kinds(kind: str) -> None:
     with pytest.raises(ConfigError, match=rf"^network '{kind}' is none of: all_from_largest, "):
-        networks.build(Part(kind))
+        models.build(Part(kind))

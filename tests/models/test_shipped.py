@@ -15,11 +15,11 @@ from torch import Tensor
 
 import tiny
 import wplus
-from wplus import checkpoints, models, tasks
+from wplus import models, tasks
 from wplus.config import ModelConfig
 from wplus.errors import FormatError, WeightsError
 from wplus.formats import differences, quantized
-from wplus.models import Shipped
+from wplus.models import shipped
 from wplus.psp import PSP
 from wplus.translate import choosing
 
@@ -40,14 +40,16 @@ def moved(state: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`faces` in 8 bits, `faces-sketch` and `mobilestylegan-toon` as differences."""
     monkeypatch.setattr(differences, "SMALLEST", 32)
-    monkeypatch.setattr(models, "_is_shipped", lambda name: file(tmp_path, name).is_file())
-    monkeypatch.setattr(models, "_shipped", lambda name: nullcontext(file(tmp_path, name)))
+    monkeypatch.setattr(shipped, "_is_shipped", lambda name: file(tmp_path, name).is_file())
+    monkeypatch.setattr(shipped, "_shipped", lambda name: nullcontext(file(tmp_path, name)))
     whole = tiny.model("mobilestylegan", "compact", license="ours; theirs")
     bare = replace(whole.config, encoder=None, license="theirs")
-    monkeypatch.setattr(models, "_mobilestylegan_ffhq", lambda: (bare, part_of(whole, "generator")))
+    monkeypatch.setattr(
+        shipped, "_mobilestylegan_ffhq", lambda: (bare, part_of(whole, "generator"))
+    )
     packed = quantized.pack(part_of(whole, "encoder"))
     about = {"model": json.loads(whole.config.to_json())}
-    checkpoints.write(about, packed, file(tmp_path, "faces"))
+    models.files.write(about, packed, file(tmp_path, "faces"))
     rows = [
         ("faces-sketch", "encoder", "faces", {"task": "sketch", "source": "sketch"}),
         ("mobilestylegan-toon", "generator", models.GENERATOR, {"license": "theirs; drawn"}),
@@ -59,8 +61,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             fixed = {k: v for k, v in start.items() if k == "mean_w" or k.startswith("mapping")}
             state |= fixed
         config = replace(whole.config, **settings)
-        checkpoints.write_differences(config, part, state, base, start, file(tmp_path, name))
-    named = {name: partial(models._assembled, name) for name in models.SHIPPED}
+        models.files.write_differences(config, part, state, base, start, file(tmp_path, name))
+    named = {name: partial(shipped._assembled, name) for name in models.SHIPPED}
     monkeypatch.setattr(models, "NAMED", named)
     return tmp_path
 
@@ -127,7 +129,7 @@ def test_files_of_differences_are_models_too(folder: Path) -> None:
 
 
 def test_readers_of_single_files_say_what_it_is(folder: Path) -> None:
-    for read in (checkpoints.read, checkpoints.load):
+    for read in (models.read, models.load_network):
         with pytest.raises(FormatError) as error:
             read(file(folder, "faces-sketch"))
         assert str(error.value) == (
@@ -141,7 +143,7 @@ def test_another_base_is_refused(folder: Path) -> None:
     assert isinstance(other, PSP)
     about = {"model": json.loads(other.config.to_json())}
     state = quantized.pack(part_of(other, "encoder"))
-    checkpoints.write(about, state, file(folder, "faces"))
+    models.files.write(about, state, file(folder, "faces"))
     assert wplus.load("faces").encoder is not None
     said = one_line("faces-sketch")
     assert said == (
@@ -165,7 +167,7 @@ def test_a_base_of_an_unknown_name(base: str, folder: Path) -> None:
     _, start = models.tensors_of("faces", "encoder")
     config = wplus.load("faces").config
     path = folder / "mine.safetensors"
-    checkpoints.write_differences(config, "encoder", moved(start, 3), base, start, path)
+    models.files.write_differences(config, "encoder", moved(start, 3), base, start, path)
     said = one_line(path)
     assert f"differences from the encoder of {base}: this wplus has no encoder" in said
 
@@ -175,22 +177,22 @@ def test_a_base_of_an_unknown_name(base: str, folder: Path) -> None:
 def test_configurations_that_make_no_sense(about: object, folder: Path) -> None:
     config = json.loads(wplus.load("faces").config.to_json())
     path = folder / "mine.safetensors"
-    checkpoints.write({"model": config, "differences": about}, {"a": torch.zeros(1)}, path)
+    models.files.write({"model": config, "differences": about}, {"a": torch.zeros(1)}, path)
     assert "do not say from what they are" in one_line(path)
     with pytest.raises(FormatError, match="do not say from what"):
-        checkpoints.read(path)
+        models.read(path)
 
 
 def test_damaged_differences(folder: Path) -> None:
     path = file(folder, "faces-sketch")
-    found = checkpoints.read_differences(path)
+    found = models.files.read_differences(path)
     assert found is not None
     tensors = {key: value.clone() for key, value in found.tensors.items()}
     lost = next(key for key in tensors if key.endswith("|steps"))
     del tensors[lost]
     about = {"part": "encoder", "base": "faces", "sha256": found.sha256}
     config = json.loads(found.config.to_json())
-    checkpoints.write({"model": config, "differences": about}, tensors, path)
+    models.files.write({"model": config, "differences": about}, tensors, path)
     assert "is damaged (the differences of" in one_line("faces-sketch")
 
 
@@ -222,11 +224,11 @@ def test_the_table() -> None:
 @pytest.mark.parametrize("name", [name for name in models.NAMED if models.SHIPPED[name].encoder])
 def test_what_is_shipped_fits_together(name: str) -> None:
     """Without its generator, which may have to be fetched."""
-    row: Shipped = models.SHIPPED[name]
+    row: shipped.Shipped = models.SHIPPED[name]
     assert row.encoder is not None
     config, state = models.tensors_of(row.encoder, "encoder")
     assert isinstance(config, ModelConfig) and config.encoder is not None
-    encoder = checkpoints.networks.build(config.encoder)
+    encoder = models.build(config.encoder)
     encoder.load_state_dict({key: value.float() for key, value in state.items()})
     task = {label: task for task, label in choosing.NAMES.items()}[name]
     assert (row.task or config.task) == task

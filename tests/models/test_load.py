@@ -10,7 +10,7 @@ import torch
 
 import tiny
 import wplus
-from wplus import checkpoints, models, networks
+from wplus import models
 from wplus.config import ModelConfig
 from wplus.encoders import CompactEncoder
 from wplus.errors import ConfigError, FormatError, WeightsError
@@ -20,7 +20,7 @@ from wplus.psp import PSP
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "small.safetensors"
-    checkpoints.save(tiny.model(), path)
+    models.save(tiny.model(), path)
     return path
 
 
@@ -69,14 +69,14 @@ def test_unknown_names(name: str, near: str) -> None:
 
 def test_the_shipped_encoder() -> None:
     """It fits the generator, is small, and says what it may be used for."""
-    path = Path(models.__file__).parent / "weights" / "faces.safetensors"
+    path = Path(wplus.__file__).parent / "weights" / "faces.safetensors"
     assert path.stat().st_size < 8e6
-    config, state = checkpoints.read(path)
+    config, state = models.read(path)
     assert isinstance(config, ModelConfig)
     assert (config.task, config.source) == ("inversion", "photo")
     assert "non-commercial" in config.license
     assert config.encoder is not None
-    encoder = networks.build(config.encoder)
+    encoder = models.build(config.encoder)
     encoder.load_state_dict({name: value.float() for name, value in state.items()})
     assert isinstance(encoder, CompactEncoder)
     assert sum(parameter.numel() for parameter in encoder.parameters()) < 10e6
@@ -142,9 +142,12 @@ def test_precision(file: Path) -> None:
 
 def test_networks_without_a_generator(tmp_path: Path) -> None:
     part = tiny.FROZEN["arcface"]
-    network = tiny.unusual(checkpoints.networks.build(part))
-    checkpoints.save(network, tmp_path / "face.safetensors", part)
-    found = wplus.load(tmp_path / "face.safetensors", dtype=torch.bfloat16)
+    network = tiny.unusual(models.build(part))
+    models.save(network, tmp_path / "face.safetensors", part)
+    path = tmp_path / "face.safetensors"
+    with pytest.raises(FormatError, match=r"one network \(ArcFace\) and no generator"):
+        wplus.load(path)
+    found = models.load_network(path, dtype=torch.bfloat16)
     x = torch.rand(1, 3, 16, 16)
     np.testing.assert_allclose(found(x.bfloat16()).float(), network(x), atol=0.05)
 

@@ -1,9 +1,7 @@
-"""`load`: a model by name or by file."""
+"""The models that come with wplus, by name."""
 
 from __future__ import annotations
 
-import difflib
-import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -11,17 +9,15 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from wplus import checkpoints, weights
+from wplus import weights
 from wplus.config import ModelConfig
-from wplus.errors import ConfigError, FormatError, WeightsError
+from wplus.errors import FormatError, WeightsError
 from wplus.formats import foreign
-from wplus.psp import PSP
+from wplus.models import files
 
 DEFAULT = "faces"
 GENERATOR = "mobilestylegan-ffhq"
@@ -79,15 +75,16 @@ def _assembled(name: str) -> nn.Module:
     row = SHIPPED[name]
     generator = tensors_of(row.generator, "generator")
     encoder = None if row.encoder is None else tensors_of(row.encoder, "encoder")
-    return _together(encoder, generator, name, row.task)
+    return together(encoder, generator, name, row.task)
 
 
-def _together(
+def together(
     encoder: tuple[ModelConfig, Tensors] | None,
     generator: tuple[ModelConfig, Tensors],
     what: str,
     task: str | None = None,
 ) -> nn.Module:
+    """The model of an encoder's and a generator's tensors; `what` starts error messages."""
     config, tensors = generator
     config = replace(config, encoder=None)
     state = {f"generator.{name}": value for name, value in tensors.items()}
@@ -101,7 +98,7 @@ def _together(
             license="; ".join(dict.fromkeys(terms)),
         )
         state |= {f"encoder.{name}": value for name, value in tensors.items()}
-    return checkpoints.assemble(config, state, what).eval().requires_grad_(False)
+    return files.assemble(config, state, what).eval().requires_grad_(False)
 
 
 def tensors_of(name: str, part: str) -> tuple[ModelConfig, Tensors]:
@@ -122,15 +119,16 @@ def tensors_of(name: str, part: str) -> tuple[ModelConfig, Tensors]:
     if file == GENERATOR:
         return _mobilestylegan_ffhq()
     with _shipped(file) as path:
-        found = checkpoints.read_differences(path)
+        found = files.read_differences(path)
         if found is not None:
-            return found.config, _over_base(found)
-        config, state = checkpoints.read(path)
+            return found.config, over_base(found)
+        config, state = files.read(path)
     assert isinstance(config, ModelConfig)
     return config, state
 
 
-def _over_base(found: checkpoints.Differences) -> Tensors:
+def over_base(found: files.Differences) -> Tensors:
+    """The tensors that a file of differences makes with its shipped base."""
     try:
         _, base = tensors_of(found.base, found.part)
     except WeightsError as error:
@@ -154,77 +152,7 @@ def _mobilestylegan_ffhq() -> tuple[ModelConfig, Tensors]:
     return ModelConfig.parse({**content, "license": LICENSE}), state
 
 
-def _from_file(path: str) -> nn.Module:
-    found = checkpoints.read_differences(path)
-    if found is None:
-        return checkpoints.load(path)
-    tensors = _over_base(found)
-    try:
-        if found.part == "generator":
-            return _together(None, (found.config, tensors), path)
-        generator = tensors_of(SHIPPED[found.base].generator, "generator")
-        return _together((found.config, tensors), generator, path)
-    except ConfigError as error:
-        raise FormatError(f"{path}: {error}") from None
-
-
 NAMED: dict[str, Callable[[], nn.Module]] = {
     name: partial(_assembled, name) for name, row in SHIPPED.items() if row.here()
 }
 """What `load` takes by name."""
-
-
-def load(
-    name_or_path: str | os.PathLike[str] = DEFAULT,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> PSP:
-    """A model, ready to use: in evaluation mode, frozen, on `device`.
-
-    Args:
-        name_or_path: a name of `NAMED` (fetched on first use), a model file of ours
-            (`.safetensors`), or a foreign one: a published pSp `.pt`, a StyleGAN2 `.pt` of
-            rosinality's layout, an NVIDIA StyleGAN2 or ADA `.pkl`, MobileStyleGAN's OpenVINO files.
-            A file of one network without a generator (ArcFace, MoCo, LPIPS, BiSeNet, …) gives
-            that network instead of a PSP.
-        device: "cpu", "cuda", "cuda:1", "mps", ….
-        dtype: of the convolutions: float32, or bfloat16 for about twice the speed on CPUs and GPUs
-            that have it. Codes and images stay float32.
-
-    Returns:
-        The model. To train its encoder: `model.encoder.train().requires_grad_(True)`.
-
-    Raises:
-        WeightsError: the name is unknown, or its files cannot be fetched.
-        FormatError: the file is missing, damaged, unsafe or unknown.
-        ConfigError: there is no such device.
-    """
-    device = _checked(device)
-    name = os.fspath(name_or_path)
-    if name in NAMED and not Path(name).exists():
-        network = NAMED[name]()
-    elif Path(name).suffix or Path(name).exists() or os.sep in name:
-        network = _from_file(name)
-    else:
-        near = difflib.get_close_matches(name, NAMED, n=1) or sorted(NAMED)
-        raise WeightsError(
-            f"{name}: no model of this name and no such file; did you mean {near[0]}?"
-        )
-    network = network.to(device)
-    if dtype != torch.float32:
-        if isinstance(network, PSP):
-            network.lower_precision(dtype)
-        else:
-            network = network.to(dtype)
-    # What the caller gets is a PSP for every file that has a generator, see the docstring.
-    return cast(PSP, network)
-
-
-def _checked(device: str | torch.device) -> torch.device:
-    try:
-        checked = torch.device(device)
-        torch.empty(1, device=checked)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {str(device)!r} cannot be used here: {reason}") from None
-    return checked
