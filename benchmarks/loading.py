@@ -22,7 +22,7 @@ from PIL import Image
 from wplus import data, images, tasks
 from wplus.data import Augmentation, Dataset, Mixture, Reading
 from wplus.data.base import Batch
-from wplus.training import building, loop
+from wplus.training import loop, setup
 from wplus.training.config import TrainConfig
 from wplus.training.ranger import Ranger
 from wplus.training.step import Forward, Step
@@ -86,7 +86,7 @@ def step_rates(weights: dict[str, float], folder: Path, turns: timing.Turns) -> 
     settings = TrainConfig.parse(
         {"data": {"data": [str(folder)]}, "losses": weights, "optimizer": {"batch": BATCH}}
     )
-    things = building.build(settings)
+    things = setup.build(settings)
     model, objective = things.model, things.objective
     assert model.encoder is not None
     forward = Forward(
@@ -101,7 +101,7 @@ def step_rates(weights: dict[str, float], folder: Path, turns: timing.Turns) -> 
         "source": picture.expand(BATCH, -1, -1, -1),
         "target": picture.expand(BATCH, -1, -1, -1),
         "codes": model.mean_codes.expand(BATCH, -1, -1),
-        "known": torch.ones(BATCH, dtype=torch.bool),
+        "has_code": torch.ones(BATCH, dtype=torch.bool),
     }
     found = turns.alternate({"step": lambda: step(batch)})
     return [BATCH / seconds for seconds in found["step"].seconds]

@@ -250,7 +250,7 @@ def test_rows_that_lack_something_hold_zeros() -> None:
     assert batch["name"] == ["a", "b", "c"]
     assert batch["source"].mean((1, 2, 3)).tolist() == [1, 0, 1]
     assert batch["codes"].mean((1, 2)).tolist() == [0, 0, 1]
-    assert batch["known"].tolist() == [False, False, True]
+    assert batch["has_code"].tolist() == [False, False, True]
     assert batch["synthetic"].tolist() == [False, True, False]
     assert batch["z"].mean((1, 2)).tolist() == [0, 1, 0]
     assert batch["psi"].tolist() == pytest.approx([0, 0.7, 0])

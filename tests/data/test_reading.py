@@ -41,7 +41,7 @@ def test_a_photograph_is_source_and_target(tmp_path: Path) -> None:
             assert item["name"] == "ab"[index]
             assert torch.equal(item["source"], tensor(number))
             assert torch.equal(item["target"], tensor(number))
-            assert set(item) == {"name", "source", "target", "detail"}
+            assert set(item) == {"name", "source", "target", "native_size"}
 
 
 def test_pairs_are_two_different_pictures(tmp_path: Path) -> None:

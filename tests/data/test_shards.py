@@ -172,7 +172,7 @@ def test_in_mixtures_and_validation(tmp_path: Path) -> None:
     np.savez(tmp_path / "0.npz", **arrays(5))
     data = CachedSynthetic(tmp_path, STYLES)
     batch = next(loader(Mixture([(data, 1.0)], 4, 0), workers=1))
-    assert batch["codes"].shape == (4, STYLES, WIDTH) and batch["known"].all()
+    assert batch["codes"].shape == (4, STYLES, WIDTH) and batch["has_code"].all()
     assert not batch["synthetic"].any()
     assert [b["name"] for b in validation(data, 3)] == [["0/0", "0/1", "0/2"], ["0/3", "0/4"]]
     assert check(data) == []

@@ -90,7 +90,7 @@ def test_pictures_are_the_generators_at_the_size_of_training(size: int) -> None:
     assert done["source"].shape == (5, 3, size, size)
     assert torch.allclose(done["source"], expected, atol=1e-5)
     assert torch.equal(done["source"], done["target"])
-    assert done["known"].all()
+    assert done["has_code"].all()
     assert done["name"] == batch["name"]
     again = Synthesizer(generator, "cpu", size, at_once=2)(recipes(5))
     assert torch.equal(done["source"], again["source"]), "noise is fixed"
@@ -122,7 +122,7 @@ def test_rows_with_pictures_keep_them() -> None:
     assert torch.allclose(done["source"][[0, 2]], alone["source"], atol=1e-6)
     assert torch.allclose(done["target"][[0, 2]], alone["target"], atol=1e-6)
     assert torch.allclose(done["codes"][[0, 2]], alone["codes"], atol=1e-6)
-    assert done["known"].tolist() == [True, False, True, True]
+    assert done["has_code"].tolist() == [True, False, True, True]
     assert done["codes"][1].abs().max() == 0 and (done["codes"][3] == 2).all()
     for key, value in before.items():
         assert torch.equal(batch[key], value), f"{key} of the given batch was changed"

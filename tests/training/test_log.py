@@ -1,18 +1,15 @@
-"""The log, the curves and the previews of a run."""
+"""The log and the previews of a run."""
 
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from wplus.errors import ConfigError
-from wplus.training import curves, log, preview
+from wplus.training import log, preview
 from wplus.training.log import Log, Means, Progress, Speed, duration
 
 
@@ -117,66 +114,6 @@ def test_speed_leaves_pauses_out(monkeypatch: pytest.MonkeyPatch) -> None:
         clock[0] += 1
         last = speed.add(8)
     assert last == pytest.approx(8, rel=0.01)
-
-
-def test_curves_are_averaged_and_finite() -> None:
-    entries = [{"step": i, "event": "train", "loss": float(i)} for i in range(1, 1001)]
-    entries.append({"step": 1001, "event": "train", "loss": math.nan})
-    entries.append({"step": 1001, "event": "validation", "loss": 3.0})
-    found = curves.curve(entries, "train", "loss")
-    assert len(found) <= curves.POINTS
-    assert found[0] == (2.0, 2.0)  # of steps 1, 2 and 3
-    assert sum(x for x, _ in found[:-1]) / len(found[:-1]) == pytest.approx(500, rel=0.01)
-    assert curves.curve(entries, "validation", "loss") == [(1001.0, 3.0)]
-    assert curves.curve(entries, "train", "lpips") == []
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (0.013, 0.029, [0.015, 0.02, 0.025]),
-        (-3.0, 12.0, [0.0, 5.0, 10.0]),
-        (0, 300_000, [0, 100_000, 200_000, 300_000]),
-    ],
-)
-def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
-    assert curves.ticks(low, high) == pytest.approx(expected)
-
-
-def test_curves_show_where_the_loss_is(tmp_path: Path) -> None:
-    """A falling loss is a line from the upper left to the lower right."""
-    out = Log(tmp_path)
-    for step in range(1, 101):
-        out.write("train", step, {"loss": 1.0 - step / 200})
-    out.close()
-    path = curves.draw(tmp_path)
-    assert path == tmp_path / "curves.png"
-    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    blue = np.abs(pixels - curves.COLORS["train"]).sum(2) < 60
-    blue[: curves.TOP] = False  # the name of the curve
-    rows, columns = np.nonzero(blue)
-    left, right = rows[columns < 150].mean(), rows[columns > 400].mean()
-    assert left < right - 80
-    assert columns.min() == pytest.approx(curves.LEFT, abs=8)
-    assert columns.max() == pytest.approx(curves.WIDTH - curves.RIGHT, abs=4)
-
-
-@pytest.mark.parametrize("values", [[0.5], [0.5, 0.5, 0.5], [math.nan], [1e9, 1e-9]])
-def test_curves_of_odd_values(tmp_path: Path, values: list[float]) -> None:
-    out = Log(tmp_path)
-    for step, value in enumerate(values, start=1):
-        out.write("train", step, {"loss": value})
-    out.close()
-    path = curves.draw(tmp_path)
-    assert path is not None
-    with Image.open(path) as picture:
-        picture.load()
-
-
-def test_no_losses_no_curves(tmp_path: Path) -> None:
-    assert curves.draw(tmp_path) is None
-    assert not list(tmp_path.iterdir())
 
 
 def test_every_kind_of_source_can_be_shown() -> None:

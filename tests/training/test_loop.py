@@ -29,8 +29,8 @@ from wplus.training.loop import train
 
 def test_it_learns(tmp_path: Path) -> None:
     settings = toy.config(steps=30, log_every=10, validate_every=15, learning_rate=3e-2)
-    things = toy.materials(settings, network=toy.model(encoder="compact"))
-    train(settings, tmp_path, materials=things)
+    things = toy.components(settings, network=toy.model(encoder="compact"))
+    train(settings, tmp_path, components=things)
     losses = [e["l2"] for e in lines(tmp_path) if e["event"] == "train"]
     assert losses[-1] < 0.9 * losses[0]
     first, last = [e["loss"] for e in lines(tmp_path) if e["event"] == "validation"]
@@ -44,7 +44,6 @@ def test_what_it_leaves(whole: Path) -> None:
         ".lock",
         "config.json",
         "metrics.jsonl",
-        "curves.png",
         "best.safetensors",
         "model.safetensors",
         "previews/00000000.jpg",
@@ -121,7 +120,7 @@ def test_bad_steps_are_skipped_and_counted(tmp_path: Path, monkeypatch: pytest.M
 
 def test_too_many_bad_steps_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = toy.config(steps=100, save_every=100, validate_every=100)
-    materials = toy.materials(settings)
+    components = toy.components(settings)
     item = toy.Numbers.item
 
     def bad(self: Any, index: int, rng: Any) -> Any:
@@ -130,7 +129,7 @@ def test_too_many_bad_steps_end_the_run(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(toy.Numbers, "item", bad)
     with pytest.raises(WplusError, match="no finite loss in 10 steps in a row, up to step 10"):
-        train(settings, tmp_path, materials=materials)
+        train(settings, tmp_path, components=components)
     assert not state.states(tmp_path)
 
 
@@ -142,14 +141,14 @@ def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
 
     seen: list[int] = []
     settings = toy.config(steps=2)
-    train(settings, tmp_path, materials=toy.materials(settings), progress=again)
+    train(settings, tmp_path, components=toy.components(settings), progress=again)
     assert seen == [1, 2]
 
 
 def test_progress_says_where_the_run_is(tmp_path: Path) -> None:
     seen: list[Progress] = []
     settings = toy.config()
-    train(settings, tmp_path, materials=toy.materials(settings), progress=seen.append)
+    train(settings, tmp_path, components=toy.components(settings), progress=seen.append)
     assert [at.step for at in seen] == list(range(1, 13))
     assert seen[-1].seconds_left == 0
     assert "step 3/12  loss" in str(seen[2])
@@ -159,8 +158,8 @@ def test_progress_says_where_the_run_is(tmp_path: Path) -> None:
 def test_threads_are_those_of_the_run(tmp_path: Path) -> None:
     before, seen = torch.get_num_threads(), []
     settings = toy.config(steps=1, threads=before + 1)
-    materials = toy.materials(settings)
-    train(settings, tmp_path, materials=materials,
+    components = toy.components(settings)
+    train(settings, tmp_path, components=components,
           progress=lambda at: seen.append(torch.get_num_threads()))  # fmt: skip
     assert seen == [before + 1]
     assert torch.get_num_threads() == before
@@ -168,9 +167,9 @@ def test_threads_are_those_of_the_run(tmp_path: Path) -> None:
 
 def test_it_needs_no_validation(tmp_path: Path) -> None:
     settings = toy.config()
-    things = toy.materials(settings)
-    things = toy.Materials(things.model, things.objective, things.training, None)
-    result = train(settings, tmp_path, materials=things)
+    things = toy.components(settings)
+    things = toy.Components(things.model, things.objective, things.training, None)
+    result = train(settings, tmp_path, components=things)
     assert result.best == {}
     assert not (tmp_path / "best.safetensors").exists()
     assert (tmp_path / "model.safetensors").exists()
@@ -194,7 +193,7 @@ def test_both_sources_of_codes(tmp_path: Path) -> None:
     """An encoder that gives codes, not offsets, is trained and exported as such."""
     settings = toy.config(steps=3)
     network = tiny.model("stylegan2", "single_w", start_from_mean=False)
-    train(settings, tmp_path, materials=toy.materials(settings, network=network))
+    train(settings, tmp_path, components=toy.components(settings, network=network))
     model = wplus.load(tmp_path / "model.safetensors")
     assert not model.config.start_from_mean
     [*_, last] = lines(tmp_path)
@@ -207,12 +206,12 @@ def test_both_sources_of_codes(tmp_path: Path) -> None:
 
 def test_validation_on_samples_knows_their_codes(tmp_path: Path) -> None:
     settings = toy.config(steps=2)
-    things = toy.materials(settings, {"code": 1.0})
+    things = toy.components(settings, {"code": 1.0})
     samples = Synthetic(6, 12, count=5, seed=3)
-    things = toy.Materials(
+    things = toy.Components(
         things.model, things.objective, Mixture([(Synthetic(6, 12), 1.0)], 4), samples
     )
-    train(settings, tmp_path, materials=things)
+    train(settings, tmp_path, components=things)
     [*_, last] = lines(tmp_path)
     assert set(last) == {"step", "event", "code", "loss", "images"}
     model = wplus.load(tmp_path / "model.safetensors")
@@ -226,14 +225,14 @@ def test_validation_has_losses_of_its_own_where_it_needs_them(tmp_path: Path) ->
     settings = toy.config(steps=4, validate_every=2, save_every=4)
     network = toy.model()
     codes = Synthetic(network.num_styles, network.generator.style_dim)
-    things = toy.Materials(
+    things = toy.Components(
         network,
         Objective({"code": 1.0}),
         Mixture([(codes, 1.0)], 4),
         toy.Numbers(3),
         judge=Objective({"l2": 1.0}),
     )
-    train(settings, tmp_path, materials=things)
+    train(settings, tmp_path, components=things)
     found = lines(tmp_path)
     validation = [line for line in found if line["event"] == "validation"]
     assert validation
@@ -256,10 +255,10 @@ def test_sketches_train_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     base = tiny.model("stylegan2", None)
     about = ModelConfig(base.config.generator, part, task="sketch", source="sketch")
     network = PSP(models.build(part), base.generator, about)
-    things = toy.Materials(
+    things = toy.Components(
         network, Objective({"l2": 1.0}), Mixture([(toy.Numbers(7), 1.0)], 4), toy.Numbers(3)
     )
-    train(settings, tmp_path, materials=things)
+    train(settings, tmp_path, components=things)
     picture = np.asarray(Image.open(tmp_path / "previews" / "00000003.jpg")).astype(int)
     assert picture.shape == (256, 3 * 256 + 8, 3)
     source = picture[8:-8, 8:248]
@@ -272,7 +271,7 @@ def test_a_refused_run_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.Monk
     def refuse(*_: object) -> None:
         raise ConfigError("no")
 
-    monkeypatch.setattr(loop.building, "build", refuse)
+    monkeypatch.setattr(loop.setup, "build", refuse)
     settings = toy.config(steps=2)
     (tmp_path / "kept").mkdir()
     for name in ("run", "deep/run", "kept"):

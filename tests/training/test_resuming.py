@@ -36,7 +36,7 @@ def test_a_run_that_died_ends_as_one_that_did_not(whole: Path, tmp_path: Path, s
     """In the same process; `test_killing` does it with signals."""
     settings = toy.config()
     with pytest.raises(Died):
-        train(settings, tmp_path, materials=toy.materials(settings), progress=die_at(step))
+        train(settings, tmp_path, components=toy.components(settings), progress=die_at(step))
     toy.run(tmp_path)
     assert_equal_runs(tmp_path, whole)
 
@@ -55,7 +55,7 @@ def test_a_signal_ends_the_run_after_the_step_and_loses_none(
 
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     settings = toy.config()
-    result = train(settings, tmp_path, materials=toy.materials(settings), progress=send)
+    result = train(settings, tmp_path, components=toy.components(settings), progress=send)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert (result.step, result.signal) == (step, number)
     assert number.name in result.reason
@@ -74,7 +74,7 @@ def test_a_signal_in_the_last_step(whole: Path, tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     settings = toy.config()
-    result = train(settings, tmp_path, materials=toy.materials(settings), progress=send)
+    result = train(settings, tmp_path, components=toy.components(settings), progress=send)
     assert "SIGTERM" in result.reason  # its validation is still to be made
     assert toy.run(tmp_path).reason == "all steps are made"
     assert_equal_runs(tmp_path, whole)
@@ -84,7 +84,7 @@ def test_a_signal_ends_a_long_validation(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = toy.config()
-    materials = toy.materials(settings)
+    components = toy.components(settings)
     item, seen = toy.Numbers.item, []
 
     def send(self: toy.Numbers, index: int, rng: Any) -> Any:
@@ -95,7 +95,7 @@ def test_a_signal_ends_a_long_validation(
         return item(self, index, rng)
 
     monkeypatch.setattr(toy.Numbers, "item", send)
-    result = train(settings, tmp_path, materials=materials)
+    result = train(settings, tmp_path, components=components)
     monkeypatch.undo()
     assert result.step == 6
     assert not [e for e in lines(tmp_path) if e["event"] == "validation"]
@@ -135,8 +135,8 @@ def test_what_may_change_does_not_change_what_is_learned(
     runs = [tmp_path / "a", tmp_path / "b"]
     for run, settings in zip(runs, ({}, change)):
         made = toy.config(**settings)
-        things = toy.materials(made, {"l2": 1.0}, toy.model(encoder="compact"))
-        train(toy.config(**settings, noise="fixed"), run, materials=things)
+        things = toy.components(made, {"l2": 1.0}, toy.model(encoder="compact"))
+        train(toy.config(**settings, noise="fixed"), run, components=things)
     first, second = map(tensors, runs)
     exact = "accumulate" not in change
     for name, value in first.items():
@@ -149,16 +149,16 @@ def test_what_may_change_does_not_change_what_is_learned(
 def test_other_data_are_refused(whole: Path, tmp_path: Path) -> None:
     settings = toy.config(batch=8)
     with pytest.raises(ConfigError, match="its data is not what the run was started with"):
-        train(settings, whole, materials=toy.materials(settings))
-    other = toy.materials(toy.config(), network=toy.model("mobilestylegan"))
+        train(settings, whole, components=toy.components(settings))
+    other = toy.components(toy.config(), network=toy.model("mobilestylegan"))
     with pytest.raises(ConfigError, match="is not what the run was started with"):
-        train(toy.config(), whole, materials=other)
+        train(toy.config(), whole, components=other)
 
 
 def test_another_optimizer_is_refused(whole: Path) -> None:
     settings = toy.config(optimizer="adamw", steps=20)
     with pytest.raises(ConfigError, match="another optimizer"):
-        train(settings, whole, materials=toy.materials(settings))
+        train(settings, whole, components=toy.components(settings))
 
 
 def test_adamw_and_no_average_go_on_too(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_adamw_and_no_average_go_on_too(tmp_path: Path) -> None:
     toy.run(tmp_path / "a", **settings)
     made = toy.config(**settings)
     with pytest.raises(Died):
-        train(made, tmp_path / "b", materials=toy.materials(made), progress=die_at(8))
+        train(made, tmp_path / "b", components=toy.components(made), progress=die_at(8))
     toy.run(tmp_path / "b", **settings)
     assert_equal_runs(tmp_path / "a", tmp_path / "b")
     model = wplus.load(tmp_path / "a" / "model.safetensors")

@@ -141,7 +141,7 @@ def test_parts_with_other_shares_of_known_codes_add_up_too() -> None:
     codes = torch.randn(6, 6, 12, dtype=torch.float64)
     known = torch.tensor([False, False, True, True, True, False])
     for batch in batches(7, size=6, dtype=torch.float64):
-        whole, *others = [step({**batch, "codes": codes, "known": known}).terms for step in runs]
+        whole, *others = [step({**batch, "codes": codes, "has_code": known}).terms for step in runs]
         for terms in others:
             assert terms == pytest.approx(whole, rel=1e-6)
     for name, value in encoder_of(runs[0]).items():
@@ -152,7 +152,7 @@ def test_parts_with_other_shares_of_known_codes_add_up_too() -> None:
     for step in runs:
         assert "code" not in step(batch).terms
         nobody = torch.zeros(6, dtype=torch.bool)
-        assert "code" not in step({**batch, "codes": codes, "known": nobody}).terms
+        assert "code" not in step({**batch, "codes": codes, "has_code": nobody}).terms
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
@@ -206,9 +206,9 @@ def test_codes_alone_need_no_generator() -> None:
     (batch,) = batches(1, size=4, dtype=torch.float64)
     codes = torch.randn(4, 6, 12, dtype=torch.float64)
     known = torch.tensor([True, True, False, True])
-    first = step({**batch, "codes": codes, "known": known}).terms["code"]
+    first = step({**batch, "codes": codes, "has_code": known}).terms["code"]
     for _ in range(30):
-        last = step({**batch, "codes": codes, "known": known}).terms["code"]
+        last = step({**batch, "codes": codes, "has_code": known}).terms["code"]
     assert last < 0.7 * first
 
 

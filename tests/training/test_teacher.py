@@ -11,7 +11,7 @@ import tiny
 from wplus import images, models
 from wplus.errors import ConfigError
 from wplus.psp import PSP
-from wplus.training import building
+from wplus.training import setup
 from wplus.training.config import TrainConfig
 from wplus.training.teacher import Teacher, check
 
@@ -23,7 +23,7 @@ def teacher() -> PSP:
 def batch(known: list[bool]) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     targets = torch.rand(len(known), 3, 128, 128) * 2 - 1
-    made = {"source": targets[:, :1], "target": targets, "known": torch.tensor(known)}
+    made = {"source": targets[:, :1], "target": targets, "has_code": torch.tensor(known)}
     if any(known):
         made["codes"] = torch.randn(len(known), *teacher().mean_codes.shape)
     return made
@@ -33,14 +33,14 @@ def batch(known: list[bool]) -> dict[str, torch.Tensor]:
 def test_codes_are_the_true_ones_or_else_those_of_the_teacher(known: list[bool]) -> None:
     model, given = teacher(), batch(known)
     taught = Teacher(lambda loaded: loaded, model)(given)
-    assert taught["known"].all()
+    assert taught["has_code"].all()
     assert taught["source"] is given["source"]
     assert model.encoder is not None
     for row, sure in enumerate(known):
         small = images.resize(given["target"][row : row + 1], model.encoder.input_size)
         expected = given["codes"][row] if sure else model.encode(small)[0]
         torch.testing.assert_close(taught["codes"][row], expected)
-    assert not given["known"].all() or all(known)  # what was given is left alone
+    assert not given["has_code"].all() or all(known)  # what was given is left alone
 
 
 def test_who_cannot_teach_is_refused() -> None:
@@ -72,10 +72,10 @@ def test_a_run_is_built_with_its_teacher(tmp_path: Path) -> None:
             "optimizer": {"batch": 1},
         }
     )
-    materials = building.build(made)
-    assert materials.teacher is not None
-    assert materials.judge is None  # the teacher's codes are known of validation pictures too
-    prints = materials.fingerprints()
-    assert materials.teacher.encoder is not None
-    next(materials.teacher.encoder.parameters()).data.add_(1)
-    assert materials.fingerprints()["teacher"] != prints["teacher"]
+    components = setup.build(made)
+    assert components.teacher is not None
+    assert components.judge is None  # the teacher's codes are known of validation pictures too
+    prints = components.fingerprints()
+    assert components.teacher.encoder is not None
+    next(components.teacher.encoder.parameters()).data.add_(1)
+    assert components.fingerprints()["teacher"] != prints["teacher"]

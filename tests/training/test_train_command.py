@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_building import SMALL, photos
+from test_setup import SMALL, photos
 from toy import tiny
 
 import wplus

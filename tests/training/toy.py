@@ -19,9 +19,9 @@ import torch
 from wplus.data import Dataset, Example, Mixture, Synthetic
 from wplus.losses.objective import Objective
 from wplus.psp import PSP
-from wplus.training.building import Materials
 from wplus.training.config import GROUPS, TrainConfig
 from wplus.training.loop import Result, train
+from wplus.training.setup import Components
 
 TESTS = Path(__file__).parents[1]
 
@@ -79,9 +79,9 @@ def model(generator: str = "stylegan2", encoder: str = "naive_wplus") -> PSP:
     return made
 
 
-def materials(
+def components(
     settings: TrainConfig, weights: dict[str, float] = WEIGHTS, network: PSP | None = None
-) -> Materials:
+) -> Components:
     """Real and synthetic examples, batch norms and random noise: whatever can go astray."""
     network = network or model()
     parts = [
@@ -89,7 +89,7 @@ def materials(
         (Synthetic(network.num_styles, network.generator.style_dim), 1.0),
     ]
     mixture = Mixture(parts, settings.optimizer.batch, settings.run.seed)
-    return Materials(network, Objective(weights), mixture, Numbers(5, first=100))
+    return Components(network, Objective(weights), mixture, Numbers(5, first=100))
 
 
 def config(**settings: Any) -> TrainConfig:
@@ -105,7 +105,7 @@ def config(**settings: Any) -> TrainConfig:
 
 def run(folder: Path, **settings: Any) -> Result:
     made = config(**settings)
-    return train(made, folder, materials=materials(made))
+    return train(made, folder, components=components(made))
 
 
 def say(*words: object) -> None:
@@ -117,6 +117,6 @@ if __name__ == "__main__":
     given = dict(argument.split("=", 1) for argument in sys.argv[2:])
     made = config(**{name: json.loads(value) for name, value in given.items()})
     several = made.run.devices > 1 or "TORCHELASTIC_RUN_ID" in os.environ
-    things = materials(made, network=model(encoder="compact" if several else "naive_wplus"))
-    result = train(made, Path(sys.argv[1]), materials=things, progress=lambda at: say(at.step))
+    things = components(made, network=model(encoder="compact" if several else "naive_wplus"))
+    result = train(made, Path(sys.argv[1]), components=things, progress=lambda at: say(at.step))
     say("end", result)

@@ -21,8 +21,8 @@ class Example(TypedDict, total=False):
         name: what it is called in logs.
         source: (C, S, S) float32, the encoder's input.
         target: (3, S, S) float32 in [-1, 1].
-        detail: side in pixels at which the target was photographed, where that is less than S: it
-            was enlarged since, and is compared with an output that was, too.
+        native_size: side in pixels at which the target was photographed, where that is less than
+            S: it was enlarged since, and is compared with an output that was, too.
         codes: (L, style_dim) float32, the true code, where it is known.
         z: (2, style_dim) float32, psi, cut: the recipe of a synthetic example that has no pictures
             yet, see `synthetic.Synthesizer`.
@@ -32,7 +32,7 @@ class Example(TypedDict, total=False):
     name: str
     source: Tensor
     target: Tensor
-    detail: int
+    native_size: int
     codes: Tensor
     z: Tensor
     psi: float
@@ -47,9 +47,9 @@ class Batch(TypedDict, total=False):
         name: of each row.
         source: (B, C, S, S). Missing where no row has pictures (all are recipes).
         target: (B, 3, S, S), likewise.
-        detail: (B,) int64; 0 for all of S. Missing where no row has less.
+        native_size: (B,) int64; 0 for all of S. Missing where no row has less.
         codes: (B, L, style_dim); missing where no row has a code.
-        known: (B,) bool: the row's code is true. Always there.
+        has_code: (B,) bool: the row's code is true. Always there.
         synthetic: (B,) bool: the row is a recipe without pictures. Always there.
         z: (B, 2, style_dim), psi: (B,) float32, cut: (B,) int64; missing where no row is a recipe.
         index: (B,) int64, place in the data set; validation only.
@@ -59,9 +59,9 @@ class Batch(TypedDict, total=False):
     name: list[str]
     source: Tensor
     target: Tensor
-    detail: Tensor
+    native_size: Tensor
     codes: Tensor
-    known: Tensor
+    has_code: Tensor
     synthetic: Tensor
     z: Tensor
     psi: Tensor
@@ -135,11 +135,11 @@ def collate(examples: Sequence[Example]) -> Batch:
         stacked = _stack(found, key)
         if stacked is not None:
             batch[key] = stacked
-    details = [example.get("detail", 0) for example in examples]
+    details = [example.get("native_size", 0) for example in examples]
     sides = [example["target"].shape[-1] if "target" in example else 0 for example in examples]
     if any(0 < detail < side for detail, side in zip(details, sides)):
-        batch["detail"] = torch.tensor(details)
-    batch["known"] = torch.tensor(["codes" in example for example in examples])
+        batch["native_size"] = torch.tensor(details)
+    batch["has_code"] = torch.tensor(["codes" in example for example in examples])
     batch["synthetic"] = torch.tensor(["z" in example for example in examples])
     if "z" in batch:
         batch["psi"] = torch.tensor([example.get("psi", 0.0) for example in examples])

@@ -67,7 +67,7 @@ class Pictures(Dataset):
             "name": pair.name,
             "source": tensors[0],
             "target": tensors[1],
-            "detail": self._detail(pair.target),
+            "native_size": self._detail(pair.target),
         }
 
     def without(self, files: Iterable[str]) -> Pictures:

@@ -114,8 +114,8 @@ class Synthesizer:
         """The batch on the device, with its recipes carried out.
 
         Returns:
-            A batch with source, target and `known` for every row, and codes where any is known. A
-            rendered picture is its own source and target. Rows that had pictures keep them.
+            A batch with source, target and `has_code` for every row, and codes where any is known.
+            A rendered picture is its own source and target. Rows that had pictures keep them.
 
         Raises:
             ConfigError: the pictures do not fit the other rows': another size, or a source that is
@@ -140,7 +140,7 @@ class Synthesizer:
                     f" {key} of {tuple(whole.shape[1:])} in one batch"
                 )
             moved[key] = whole.index_copy(0, rows, values)  # type: ignore[literal-required]
-        moved["known"] = moved["known"] | moved["synthetic"]
+        moved["has_code"] = moved["has_code"] | moved["synthetic"]
         return moved
 
     @torch.no_grad()

@@ -51,7 +51,7 @@ def adapt(encoder: Encoder, part: Part, channels: int) -> tuple[Encoder, Part]:
     name = next(
         name for name, value in adapted.state_dict().items() if value.shape != state[name].shape
     )
-    kernel, feedback = state[name].split([COLORS, state[name].shape[1] - COLORS], dim=1)
+    kernel = state[name]
     bias = state.get(name.removesuffix("weight") + "bias")
     if channels == 1:
         # Gray s in [0, 1] is the color 2s - 1 in all channels.
@@ -63,6 +63,6 @@ def adapt(encoder: Encoder, part: Part, channels: int) -> tuple[Encoder, Part]:
         kernel = torch.einsum("ochw,kc->okhw", kernel, colors)
     else:
         kernel = adapted.state_dict()[name][:, :channels]
-    state[name] = torch.cat([kernel, feedback], dim=1)
+    state[name] = kernel
     load_strict(adapted, state, "the adapted encoder")
     return adapted, made

@@ -15,7 +15,7 @@ from wplus.encoders import Encoder
 from wplus.errors import ImageError
 from wplus.training import preview
 from wplus.training.config import TrainConfig
-from wplus.training.processes import Processes
+from wplus.training.distributed import Processes
 from wplus.training.step import Forward
 from wplus.training.teacher import Prepare
 from wplus.training.validation import validate

@@ -22,14 +22,14 @@ from wplus.data import Synthesizer
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WplusError
 from wplus.generators import Generator, Noise, TruncatedGenerator, truncate
-from wplus.training import building, config, curves, opening, processes, state
-from wplus.training.building import Materials
+from wplus.training import config, datasets, distributed, setup, state
 from wplus.training.config import TrainConfig
+from wplus.training.distributed import Processes
 from wplus.training.ema import Average
 from wplus.training.judging import Judge
 from wplus.training.log import Log, Means, Progress, Speed
-from wplus.training.optimization import make_optimizer, set_rate
-from wplus.training.processes import Processes
+from wplus.training.optimizer import make_optimizer, set_rate
+from wplus.training.setup import Components
 from wplus.training.state import Saved, State
 from wplus.training.step import Decoder, Forward, Step
 from wplus.training.stopping import Stopping
@@ -68,7 +68,7 @@ def train(
     settings: TrainConfig,
     run: Path,
     *,
-    materials: Materials | None = None,
+    components: Components | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Train an encoder; see `docs/training.md` for what is in the folder afterwards.
@@ -76,7 +76,7 @@ def train(
     Args:
         settings: the run's; `resolve` reconciles them with those of a run that is there already.
         run: its folder.
-        materials: networks and data, if they are not to be built from the settings.
+        components: networks and data, if they are not to be built from the settings.
         progress: called after every step, in the first process.
 
     Raises:
@@ -85,7 +85,7 @@ def train(
         FormatError, WeightsError: a file cannot be read or fetched.
         WplusError: the loss is no finite number, step after step.
     """
-    together = processes.start(settings.run)
+    together = distributed.start(settings.run)
     with ExitStack() as stack:
         if settings.run.threads is not None:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
@@ -93,14 +93,14 @@ def train(
         if together.rank == 0:
             _lock(run, stack)
             state.sweep(run)
-        return _train(settings, run, together, materials, progress, stack)
+        return _train(settings, run, together, components, progress, stack)
 
 
 def _train(
     settings: TrainConfig,
     run: Path,
     together: Processes,
-    materials: Materials | None,
+    components: Components | None,
     progress: Callable[[Progress], None] | None,
     stack: ExitStack,
 ) -> Result:
@@ -111,16 +111,16 @@ def _train(
 
     # Where the run is, and what it is made of.
     saved = state.latest(run)
-    if materials is None:
-        materials = building.build(settings, saved.state.model_config if saved else None)
+    if components is None:
+        components = setup.build(settings, saved.state.model_config if saved else None)
     if settings.data.in_memory or (first and settings.data.check and saved is None):
-        opening.check(materials.training, materials.validation)
-    now = _state_of(run, materials, saved)
+        datasets.check(components.training, components.validation)
+    now = _state_of(run, components, saved)
 
     # The networks. The generator is not trained: only gradients of its codes are asked for.
-    model = materials.model.to(device)
-    objective = materials.objective.to(device)
-    judged_by = objective if materials.judge is None else materials.judge.to(device)
+    model = components.model.to(device)
+    objective = components.objective.to(device)
+    judged_by = objective if components.judge is None else components.judge.to(device)
     assert isinstance(model.encoder, Encoder)
     encoder = model.encoder.train().requires_grad_(True)
     model.generator.eval().requires_grad_(False)
@@ -140,8 +140,6 @@ def _train(
         mean,
         encoder.input_size,
         lower,
-        again=make_decoder(generator, "fixed"),
-        looks=encoder.looks,
     )
     step = Step(
         encoder,
@@ -155,16 +153,16 @@ def _train(
 
     # The data. Recipes of synthetic examples are rendered where the generator is.
     prepare: Prepare = Synthesizer(generator, device)
-    if materials.teacher is not None:
-        prepare = Teacher(prepare, materials.teacher.to(device), lower)
+    if components.teacher is not None:
+        prepare = Teacher(prepare, components.teacher.to(device), lower)
     judge = Judge(
         replace(forward, decoder=decoder("fixed"), objective=judged_by),
         average.encoder,
         prepare,
         together,
         settings,
-        materials.validation,
-        materials.training,
+        components.validation,
+        components.training,
         run,
     )
 
@@ -177,7 +175,7 @@ def _train(
     means, speed, kept = Means(now.means), Speed(), now.step
     with Stopping(run_settings.time_limit) as stopping:
         batches = data.loader(
-            materials.training, now.step, together.rank, together.world, settings.data.workers
+            components.training, now.step, together.rank, together.world, settings.data.workers
         )
         if now.step == 0:
             judge.rehearse()
@@ -199,7 +197,7 @@ def _train(
                 if values and values["loss"] < now.best.get("loss", math.inf):
                     now.best = {"step": now.step, "loss": values["loss"]}
                     if first:
-                        _export(materials, average, run / BEST)
+                        _export(components, average, run / BEST)
 
             # The state, from which the run goes on.
             leaving = leaving or (alone and stopping.asked)
@@ -208,7 +206,7 @@ def _train(
                 now.means = means.state()
                 other = average.encoder if optimization.ema else None
                 state.save(run, now, encoder, other, optimizer, run_settings.keep)
-                _export(materials, average, run / LAST)
+                _export(components, average, run / LAST)
             if ends or leaving:
                 break
             speed.pause(time.monotonic() - paused)
@@ -244,8 +242,6 @@ def _train(
             # Several processes leave together: who is asked says so in its next step.
             leaving = outcome.stop or (alone and stopping.asked)
 
-    if first:
-        curves.draw(run)
     together.wait()
     finished = now.step >= optimization.steps and not now.owed
     reason = "all steps are made" if finished else stopping.reason
@@ -277,11 +273,11 @@ def _noise(settings: TrainConfig, model: Any) -> Noise:
     return "random" if model.config.generator.kind == "stylegan2" else "fixed"
 
 
-def _state_of(run: Path, materials: Materials, saved: Saved | None) -> State:
+def _state_of(run: Path, components: Components, saved: Saved | None) -> State:
     """The state to go on from; data or a generator that is another than before is refused."""
-    prints = materials.fingerprints()
+    prints = components.fingerprints()
     if saved is None:
-        return State(model=asdict(materials.model.config), fingerprints=prints)
+        return State(model=asdict(components.model.config), fingerprints=prints)
     for name, value in saved.state.fingerprints.items():
         if prints.get(name) != value:
             raise ConfigError(
@@ -292,8 +288,8 @@ def _state_of(run: Path, materials: Materials, saved: Saved | None) -> State:
     return saved.state
 
 
-def _export(materials: Materials, average: Average, path: Path) -> None:
-    models.save(building.exportable(materials.model, average.encoder), path)
+def _export(components: Components, average: Average, path: Path) -> None:
+    models.save(setup.exportable(components.model, average.encoder), path)
 
 
 def _leave_nothing(run: Path) -> None:

@@ -14,7 +14,7 @@ from wplus import images
 from wplus.errors import ConfigError
 from wplus.losses.objective import Objective
 from wplus.nn.modulated import wide
-from wplus.training.processes import Alone, Processes
+from wplus.training.distributed import Alone, Processes
 
 Decoder = Callable[[Tensor], Tensor]
 """Codes (N, L, D) to images (N, 3, S, S) in [-1, 1]: the generator, or something cheaper."""
@@ -29,11 +29,6 @@ class Forward:
         objective: the losses.
         mean_codes: (L, D) w̄; zeros for an encoder whose codes are not offsets.
         input_size: of the encoder, in pixels; sources of another size are resized.
-        again: codes to pictures for the further looks of an encoder that has them; without
-            gradients, and the whole generator, as it is used later.
-        looks: of the encoder.
-        once: in training, the share of steps in which it looks only once; all others train the
-            last look, from what the looks before it made.
         bfloat16: whether encoder and losses run under autocast. (The decoder sees to itself.)
     """
 
@@ -42,27 +37,13 @@ class Forward:
     mean_codes: Tensor
     input_size: int
     bfloat16: bool = False
-    again: Decoder | None = None
-    looks: int = 1
-    once: float = 0.4
 
     def encode(self, encoder: nn.Module, source: Tensor) -> Tensor:
         """(N, C, H, W) to codes (N, L, D), float32 at least, the mean code included."""
         if source.shape[-1] != self.input_size:
             source = images.resize(source, self.input_size)
-        looks = self.looks
-        if looks > 1 and encoder.training and float(torch.rand(())) < self.once:
-            looks = 1
-        with self._autocast(source), torch.set_grad_enabled(torch.is_grad_enabled() and looks == 1):
-            codes = wide(encoder(source)) + self.mean_codes
-        for look in range(1, looks):
-            assert self.again is not None
-            with torch.no_grad():
-                shown = images.resize(self.again(codes.detach()), self.input_size)
-            last = torch.is_grad_enabled() and look == looks - 1
-            with self._autocast(source), torch.set_grad_enabled(last):
-                codes = codes + wide(encoder(source, shown))
-        return codes
+        with self._autocast(source):
+            return wide(encoder(source)) + self.mean_codes
 
     def __call__(
         self, encoder: nn.Module, batch: Mapping[str, Any], known_count: float | None = None
@@ -78,9 +59,9 @@ class Forward:
                 codes,
                 self.mean_codes,
                 batch.get("codes"),
-                batch.get("known"),
+                batch.get("has_code"),
                 known_count,
-                batch.get("detail"),
+                batch.get("native_size"),
             )
 
     def _autocast(self, x: Tensor) -> torch.autocast:
@@ -181,7 +162,7 @@ class Step:
         """
         if not self.forward.objective.weights["code"]:
             return None
-        here = batch["known"].sum().float() if "codes" in batch and "known" in batch else None
+        here = batch["has_code"].sum().float() if "codes" in batch and "has_code" in batch else None
         if here is None:
             rows = len(batch["source"]) if "codes" in batch else 0
             here = batch["source"].new_tensor(float(rows), dtype=torch.float32)

@@ -36,7 +36,7 @@ class Teacher:
         """A batch on the device, in which all `codes` (N, L, D) are `known`."""
         batch = dict(self.prepare(loaded))
         targets = batch["target"]
-        todo = ~batch["known"]
+        todo = ~batch["has_code"]
         if bool(todo.any()):
             encoder = self.model.encoder
             assert encoder is not None
@@ -47,7 +47,7 @@ class Teacher:
             if codes is None:
                 codes = found.new_zeros((len(targets), *found.shape[1:]), dtype=torch.float32)
             batch["codes"] = codes.index_copy(0, todo.nonzero()[:, 0], found.to(codes.dtype))
-        batch["known"] = torch.ones_like(todo)
+        batch["has_code"] = torch.ones_like(todo)
         return batch
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from wplus.training.processes import Processes
+from wplus.training.distributed import Processes
 from wplus.training.step import Forward
 
 
@@ -47,7 +47,7 @@ def validate(
             for row, name in enumerate(names):
                 if name in terms:
                     # The code is known of some pictures only: its mean is over those.
-                    sure = int(batch["known"].sum()) if name == "code" else count
+                    sure = int(batch["has_code"].sum()) if name == "code" else count
                     sums[row] += torch.tensor([float(terms[name]) * sure, sure])
     sums = processes.sum(sums).cpu()
     means = {name: float(total / n) for name, (total, n) in zip(names, sums) if n}

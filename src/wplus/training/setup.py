@@ -26,7 +26,7 @@ from wplus.tasks import Task, find
 from wplus.training import teacher as teaching
 from wplus.training.adapting import adapt
 from wplus.training.config import LossSettings, TrainConfig
-from wplus.training.opening import open_data
+from wplus.training.datasets import open_data
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ OF_PHOTOGRAPHS = {"l2": 1.0, "lpips": 0.8}
 
 
 @dataclass(frozen=True)
-class Materials:
+class Components:
     """What a run is made of.
 
     Attributes:
@@ -65,7 +65,7 @@ class Materials:
         return found
 
 
-def build(config: TrainConfig, trained: ModelConfig | None = None) -> Materials:
+def build(config: TrainConfig, trained: ModelConfig | None = None) -> Components:
     """Everything that the settings name, on the CPU.
 
     Args:
@@ -91,7 +91,7 @@ def build(config: TrainConfig, trained: ModelConfig | None = None) -> Materials:
             "no codes are known of the validation pictures: they are judged by l2 and lpips"
         )
         judge = Objective(OF_PHOTOGRAPHS, lpips=losses.load_lpips(config.losses.lpips_net))
-    return Materials(model, objective, mixture, validation, judge, teacher)
+    return Components(model, objective, mixture, validation, judge, teacher)
 
 
 def _knows_codes(dataset: Dataset) -> bool:
@@ -200,10 +200,6 @@ def start_trunk(encoder: Encoder, where: str) -> str:
     face = face_network(None if where == "auto" else where)
     state = face.get_submodule("trunk").state_dict()
     trunk = encoder.get_submodule("trunk")
-    if encoder.looks > 1 and compact:  # of what is shown to it, a face network knows nothing
-        stem = state["stem.0.conv.weight"]
-        blank = stem.new_zeros(len(stem), 3, *stem.shape[2:])
-        state = {**state, "stem.0.conv.weight": torch.cat([stem, blank], 1)}
     if encoder.input_channels != 3:
         first = "stem.0." if compact else "stem."
         own = {name: value for name, value in trunk.state_dict().items() if name.startswith(first)}

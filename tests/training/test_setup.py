@@ -18,7 +18,7 @@ from wplus.errors import ConfigError, FormatError
 from wplus.generators import Generator
 from wplus.losses import load_mobilefacenet
 from wplus.nn.irse import STAGES_50
-from wplus.training import building, opening
+from wplus.training import datasets, setup
 from wplus.training.config import TrainConfig
 
 COMPACT = dict(tiny.encoders(8)["compact"].options)
@@ -41,7 +41,7 @@ def config(task: str = "inversion", **groups: Any) -> TrainConfig:
 
 
 def build(made: TrainConfig, **more: Any) -> Any:
-    return building.build_model(made, tasks.find(made.task), **more)
+    return setup.build_model(made, tasks.find(made.task), **more)
 
 
 def test_a_new_encoder_fits_generator_and_task(generator_file: str) -> None:
@@ -71,7 +71,7 @@ def test_a_new_encoder_follows_from_the_seed(generator_file: str) -> None:
 
 def test_what_is_built_is_what_the_model_file_says(generator_file: str, tmp_path: Path) -> None:
     model = build(config("sketch", network={"generator": generator_file}))
-    models.save(building.exportable(model, model.encoder), tmp_path / "model.safetensors")
+    models.save(setup.exportable(model, model.encoder), tmp_path / "model.safetensors")
     again = models.load_network(tmp_path / "model.safetensors")
     x = torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(again.encode(x), model.encode(x))  # type: ignore[operator]
@@ -105,7 +105,7 @@ def test_the_trunk_starts_from_a_face_network(
     generator_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     face = models.build(tiny.FROZEN["mobilefacenet"])
-    monkeypatch.setattr(building, "face_network", lambda path: face)
+    monkeypatch.setattr(setup, "face_network", lambda path: face)
     theirs = face.get_submodule("trunk").state_dict()
     for task, same in (("inversion", True), ("sketch", False)):
         network = {"generator": generator_file, "trunk": "auto"}
@@ -124,13 +124,13 @@ def test_the_papers_trunk_starts_from_arcface(monkeypatch: pytest.MonkeyPatch) -
     options = {"stages": tiny.STAGES, "embedding": 8, "size": 16}
     face = models.build(tiny.Part("arcface", {"trunk": {"stages": tiny.STAGES},
                                                 "embedding": 8, "size": 16}))  # fmt: skip
-    monkeypatch.setattr(building, "face_network", lambda path: face)
+    monkeypatch.setattr(setup, "face_network", lambda path: face)
     theirs = face.get_submodule("trunk").state_dict()
     for channels in (3, 19):
         encoder = PyramidEncoder(6, channels, 12, options["stages"], 64)
         before = {name: value.clone() for name, value in encoder.trunk.state_dict().items()}
-        assert building.start_trunk(encoder, "auto") == ""  # only compact has one to fetch
-        building.start_trunk(encoder, "model_ir_se50.pth")
+        assert setup.start_trunk(encoder, "auto") == ""  # only compact has one to fetch
+        setup.start_trunk(encoder, "model_ir_se50.pth")
         for name, value in encoder.trunk.state_dict().items():
             kept = channels != 3 and name.startswith("stem.")
             assert torch.equal(value, before[name] if kept else theirs[name]), name
@@ -153,31 +153,31 @@ def test_the_variance_of_codes(generator_file: str) -> None:
     z = torch.randn(20_000, 12, generator=torch.Generator().manual_seed(3))
     w = generator.map(z)
     expected = float((w - generator.mean_w).square().mean())
-    assert building.code_variance(generator) == pytest.approx(expected, rel=0.05)
+    assert setup.code_variance(generator) == pytest.approx(expected, rel=0.05)
 
 
 def test_similarity_needs_its_file() -> None:
     generator = tiny.model("mobilestylegan", None).generator
     losses = {"l2": 0, "lpips": 0, "identity": 0, "similarity": 0.5, "similarity_net": "gone.tar"}
     with pytest.raises(FormatError, match=r"gone\.tar"):
-        building.build_objective(config(losses=losses), generator)
+        setup.build_objective(config(losses=losses), generator)
 
 
 @pytest.mark.network
 def test_the_shipped_networks_are_found() -> None:
     generator = tiny.model("mobilestylegan", None).generator
-    objective = building.build_objective(config(), generator)
+    objective = setup.build_objective(config(), generator)
     assert objective.names == ("l2", "lpips", "id", "id_gain", "loss")
     x = torch.rand(2, 3, 256, 256) * 2 - 1
     terms = objective(x, x, x, torch.zeros(2, 8, 12), torch.zeros(8, 12))
     assert all(abs(float(value)) < 1e-5 for value in terms.values())
     encoder = CompactEncoder((4, 8, 64))
-    assert "non-commercial" in building.start_trunk(encoder, "auto")
+    assert "non-commercial" in setup.start_trunk(encoder, "auto")
     face = load_mobilefacenet(weights.path("arcface-mobilefacenet.onnx"))
     for name, value in face.trunk.state_dict().items():
         assert torch.equal(encoder.trunk.state_dict()[name], value)
     with pytest.raises(ConfigError, match="name another network as trunk"):
-        building.start_trunk(
+        setup.start_trunk(
             PyramidEncoder(4, stages=STAGES_50),
             str(weights.path("arcface-mobilefacenet.onnx")),
         )
@@ -193,7 +193,7 @@ def photos(folder: Path, count: int, size: int = 64, ending: str = "png") -> Pat
 
 def opened(made: TrainConfig) -> Any:
     generator = tiny.model("mobilestylegan", None).generator
-    return opening.open_data(made, tasks.find(made.task), generator)
+    return datasets.open_data(made, tasks.find(made.task), generator)
 
 
 def test_folders_are_mixed_by_size_or_by_share(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_photographs_without_codes_are_judged_by_their_looks(
     generator_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where training looks at codes alone; what has codes is judged by them."""
-    monkeypatch.setattr(building.losses, "load_lpips", losses.LPIPS)
+    monkeypatch.setattr(setup.losses, "load_lpips", losses.LPIPS)
     weights = {"l2": 0, "lpips": 0, "identity": 0, "code": 1}
     rendered = data.render_cache(
         tiny.model("mobilestylegan", None).generator, tmp_path / "shards", 2, seed=0, size=64
@@ -300,7 +300,7 @@ def test_photographs_without_codes_are_judged_by_their_looks(
             data={"synthetic": 1.0, "validation": validation},
             losses=of_codes,
         )
-        judge = building.build(made).judge
+        judge = setup.build(made).judge
         found = None if judge is None else {k: v for k, v in judge.weights.items() if v}
         assert found == expected
 
@@ -312,7 +312,7 @@ def test_bad_files_are_named_before_training(
     (folder / "3.png").write_bytes(b"I am no picture")
     Image.new("L", (64, 64)).save(folder / "5.png")
     mixture, _ = opened(config(data={"data": [str(folder)]}))
-    opening.check(mixture, None)
+    datasets.check(mixture, None)
     assert f"{folder / '3.png'}: refused" in caplog.text
     assert f"{folder / '5.png'}: accepted: gray" in caplog.text
     for i in range(10, 15):
@@ -320,4 +320,4 @@ def test_bad_files_are_named_before_training(
     with pytest.raises(
         ConfigError, match=r"6 files of 40 cannot be trained on, the first: .*\.png"
     ):
-        opening.check(mixture, None)
+        datasets.check(mixture, None)

@@ -15,7 +15,7 @@ from wplus.training import Ranger
 from wplus.training.config import OptimizerSettings
 from wplus.training.ema import Average
 from wplus.training.muon import Muon
-from wplus.training.optimization import make_optimizer, rate_at, set_rate
+from wplus.training.optimizer import make_optimizer, rate_at, set_rate
 from wplus.training.stopping import Stopping
 
 

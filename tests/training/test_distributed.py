@@ -15,7 +15,7 @@ from outcomes import lines, tensors
 from safetensors.torch import load_file
 
 from wplus.errors import ConfigError
-from wplus.training import processes, state
+from wplus.training import distributed, state
 from wplus.training.config import RunSettings
 
 TESTS = Path(__file__).parents[1]
@@ -55,8 +55,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     run = tmp_path_factory.mktemp("alone")
     made = toy.config(**SETTINGS)
-    materials = toy.materials(made, network=toy.model(encoder="compact"))
-    toy.train(made, run, materials=materials)
+    components = toy.components(made, network=toy.model(encoder="compact"))
+    toy.train(made, run, components=components)
     return run
 
 
@@ -94,7 +94,7 @@ def test_a_run_can_go_on_with_another_number_of_processes(alone: Path, tmp_path:
     import toy
 
     made = toy.config(**SETTINGS)
-    toy.train(made, tmp_path, materials=toy.materials(made, network=toy.model(encoder="compact")))
+    toy.train(made, tmp_path, components=toy.components(made, network=toy.model(encoder="compact")))
     ours, theirs = load_file(state.states(tmp_path)[-1]), tensors(alone)
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, msg=name)
@@ -111,16 +111,16 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
 def test_without_fabric_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(ConfigError, match=r"pip install 'wplus\[train\]'"):
-        processes.start(RunSettings(device="cpu", devices=2))
+        distributed.start(RunSettings(device="cpu", devices=2))
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"pip install 'wplus\[train\]'"):
-        processes.start(RunSettings(device="cpu"))
+        distributed.start(RunSettings(device="cpu"))
 
 
 def test_one_process_needs_nothing_more() -> None:
-    alone = processes.start(RunSettings(device="cpu"))
+    alone = distributed.start(RunSettings(device="cpu"))
     assert (alone.rank, alone.world, alone.device.type) == (0, 1, "cpu")
     layer, values = torch.nn.Linear(2, 2), torch.ones(2)
     assert alone.share(layer) is layer
@@ -132,9 +132,9 @@ def test_one_process_needs_nothing_more() -> None:
 @pytest.mark.parametrize("device", ["toaster", "cuda:99", "meta:x"])
 def test_devices_that_are_not_there_are_refused(device: str) -> None:
     with pytest.raises(ConfigError, match=f"device '{device}' cannot be used here"):
-        processes.start(RunSettings(device=device))
+        distributed.start(RunSettings(device=device))
 
 
 def test_one_device_is_not_several() -> None:
     with pytest.raises(ConfigError, match="one device, but 2 are asked for"):
-        processes.start(RunSettings(device="cuda:1", devices=2))
+        distributed.start(RunSettings(device="cuda:1", devices=2))

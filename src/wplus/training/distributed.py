@@ -106,7 +106,6 @@ class Together:
                     "this encoder has batch norms: on CPUs each process normalizes its own part of"
                     " the batch"
                 )
-        rests = getattr(encoder, "looks", 1) > 1  # heads of one look, while another is trained
         if compiled:
             encoder = cast(nn.Module, torch.compile(encoder))
         # Depthwise weights have a stride that means nothing; gradients name it otherwise.
@@ -115,7 +114,6 @@ class Together:
             encoder,
             device_ids=[self.device] if self.device.type == "cuda" else None,
             gradient_as_bucket_view=True,
-            find_unused_parameters=rests,
         )
 
     def unshared(self, encoder: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
