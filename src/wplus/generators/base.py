@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Literal
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from wplus.errors import ConfigError
 
 Noise = Literal["fixed", "random", "none"]
+Corrections = Mapping[int, Tensor]
+"""By resolution R: (N, C, R, R), added to the features that the layers up to R make."""
 
 
 class Generator(nn.Module, ABC):
@@ -24,6 +27,7 @@ class Generator(nn.Module, ABC):
         style_resolutions: for each of the `num_styles` style inputs, the resolution at which it
             acts; not decreasing. Layer ranges named by meaning (coarse, medium, fine) resolve
             through it, so they mean the same for generators with different numbers of styles.
+        feature_channels: C of the features at each resolution that `pyramid` returns.
         mapping: (N, style_dim) z -> (N, style_dim) w.
         mean_w: (style_dim,) buffer, w̄ = E[map(z)].
     """
@@ -31,6 +35,7 @@ class Generator(nn.Module, ABC):
     resolution: int
     style_dim: int
     style_resolutions: tuple[int, ...]
+    feature_channels: Mapping[int, int]
     mapping: nn.Module
     mean_w: Tensor
 
@@ -46,7 +51,11 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def synthesize(
-        self, codes: Tensor, noise: Noise = "fixed", rng: torch.Generator | None = None
+        self,
+        codes: Tensor,
+        noise: Noise = "fixed",
+        rng: torch.Generator | None = None,
+        corrections: Corrections | None = None,
     ) -> Tensor:
         """W+ codes to images.
 
@@ -55,13 +64,60 @@ class Generator(nn.Module, ABC):
             noise: "fixed" uses the stored noise maps, so equal codes give equal images; "random"
                 draws new ones; "none" leaves noise out.
             rng: source of random noise; torch's global one if None.
+            corrections: added to the features on the way; see `correctors`.
 
         Returns:
             (N, 3, resolution, resolution) float32, nominally in [-1, 1] (not clamped).
 
         Raises:
-            ConfigError: the codes have another shape.
+            ConfigError: the codes have another shape, or the corrections do not fit.
         """
+
+    @abstractmethod
+    def pyramid(
+        self,
+        codes: Tensor,
+        resolutions: Iterable[int],
+        noise: Noise = "fixed",
+        corrections: Corrections | None = None,
+    ) -> dict[int, Tensor]:
+        """The features that the layers up to each of some resolutions make.
+
+        Args:
+            codes: (N, L, style_dim) or (N, style_dim); styles of later layers do not matter.
+            resolutions: keys of `feature_channels`.
+            noise: see `synthesize`.
+            corrections: see `synthesize`; the features include them.
+
+        Returns:
+            By resolution R: (N, C, R, R) of the convolutions' type.
+
+        Raises:
+            ConfigError: there are no layers at a resolution, or something does not fit.
+        """
+
+    def features(
+        self,
+        codes: Tensor,
+        resolution: int,
+        noise: Noise = "fixed",
+        corrections: Corrections | None = None,
+    ) -> Tensor:
+        """The level of `pyramid` at one resolution: (N, C, R, R)."""
+        return self.pyramid(codes, [resolution], noise, corrections)[resolution]
+
+    def check_features(self, count: int, corrections: Corrections, *resolutions: int) -> None:
+        """Raise ConfigError unless all resolutions exist and corrections fit `count` codes."""
+        for resolution in (*corrections, *resolutions):
+            channels = self.feature_channels.get(resolution)
+            if channels is None:
+                raise ConfigError(f"this generator has no layers at {resolution}²")
+            expected = (count, channels, resolution, resolution)
+            if resolution in corrections and corrections[resolution].shape != expected:
+                raise ConfigError(
+                    f"corrections of shape {tuple(corrections[resolution].shape)} do not fit"
+                    f" features of shape {expected}"
+                )
 
     def forward(self, codes: Tensor, noise: Noise = "fixed") -> Tensor:
         """The same as `synthesize`: what data parallelism, compilation and export call."""
@@ -162,3 +218,17 @@ class Generator(nn.Module, ABC):
             total += w.double().sum(0).cpu()
             left -= count
         return (total / num_samples).to(self.mean_w)
+
+
+def corrected(x: Tensor, corrections: Corrections) -> Tensor:
+    """Features (N, C, R, R) with what is to be added to them."""
+    extra = corrections.get(x.shape[-1])
+    return x if extra is None else x + extra.to(x.dtype)
+
+
+def one_by_one(
+    codes: Tensor, corrections: Corrections
+) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:
+    """Codes (N, …) and their corrections as N batches of one."""
+    for i, code in enumerate(codes):
+        yield code[None], {size: extra[i : i + 1] for size, extra in corrections.items()}

@@ -7,12 +7,14 @@ transform, and the image is made once, at the end.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wplus.errors import ConfigError
-from wplus.generators.base import Generator, Noise
+from wplus.generators.base import Corrections, Generator, Noise, corrected, one_by_one
 from wplus.nn import rows
 from wplus.nn.haar import inverse_haar
 from wplus.nn.modulated import per_channel, wide
@@ -237,59 +239,65 @@ class MobileStyleGAN(Generator):
         self.to_image = ToImage(channels[-1], style_dim)
         self.register_buffer("mean_w", torch.zeros(style_dim))
         sizes = [8 * 2**i for i in range(len(channels))]
+        self.feature_channels = dict(zip(sizes, channels))
         self.resolution = 2 * sizes[-1]
         self.style_resolutions = (4, *(size for size in sizes for _ in range(3)), self.resolution)
 
     def synthesize(
-        self, codes: Tensor, noise: Noise = "fixed", rng: torch.Generator | None = None
+        self,
+        codes: Tensor,
+        noise: Noise = "fixed",
+        rng: torch.Generator | None = None,
+        corrections: Corrections | None = None,
     ) -> Tensor:
         """See `Generator.synthesize`. "random" noise has the strength of the stored maps."""
-        codes = self.broadcast(codes)
+        codes, corrections = self.broadcast(codes), corrections or {}
+        self.check_features(len(codes), corrections)
         if not len(codes):
             return codes.new_zeros((0, 3, self.resolution, self.resolution), dtype=torch.float32)
-        lean = codes.device.type == "cpu" and not self.trains
-        if lean and len(codes) > 1:
+        banded = codes.device.type == "cpu" and not self.trains
+        if banded and len(codes) > 1:
             # Sample by sample the activations stay in the cache; a batch gains nothing here.
-            return torch.cat([self.synthesize(code[None], noise, rng) for code in codes])
+            singles = one_by_one(codes, corrections)
+            return torch.cat([self.synthesize(code, noise, rng, own) for code, own in singles])
         maps = self.noise_maps(len(codes), noise, rng)
         x = self._begin(codes, maps)
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            last = block.resolution * 2 == self.resolution
-            if lean and last and _is_large(block, x):
+            last = block.resolution * 2 == self.resolution and block.resolution not in corrections
+            if banded and last and _is_large(block, x):
                 styles, noises = codes[:, 3 * i + 1 : 3 * i + 4], maps[2 * i + 1 : 2 * i + 3]
                 return block.in_bands(x, styles, noises, self.to_image, codes[:, -1])
-            x = self._advance(i, x, codes, maps, lean)
+            x = corrected(self._advance(i, x, codes, maps, banded), corrections)
         image: Tensor = self.to_image(x, codes[:, -1])
         return image
 
-    def features(self, codes: Tensor, resolution: int, noise: Noise = "fixed") -> Tensor:
-        """What the layers up to a resolution make; the styles after them are not looked at.
-
-        Args:
-            codes: (N, L, style_dim) or (N, style_dim).
-            resolution: of a block, 8 to half the image's.
-            noise: see `Generator.synthesize`.
-
-        Returns:
-            (N, C, resolution, resolution) of the convolutions' type.
-
-        Raises:
-            ConfigError: no block has that resolution, or the codes do not fit.
-        """
-        if resolution not in [block.resolution for block in self.blocks]:
-            raise ConfigError(f"this generator has no layers at {resolution}²")
-        codes = self.broadcast(codes)
-        lean = codes.device.type == "cpu" and not self.trains
-        if lean and len(codes) > 1:
-            return torch.cat([self.features(code[None], resolution, noise) for code in codes])
+    def pyramid(
+        self,
+        codes: Tensor,
+        resolutions: Iterable[int],
+        noise: Noise = "fixed",
+        corrections: Corrections | None = None,
+    ) -> dict[int, Tensor]:
+        """See `Generator.pyramid`."""
+        codes, corrections, wanted = self.broadcast(codes), corrections or {}, set(resolutions)
+        self.check_features(len(codes), corrections, *wanted)
+        banded = codes.device.type == "cpu" and not self.trains
+        if banded and len(codes) > 1:
+            singles = [
+                self.pyramid(code, wanted, noise, own)
+                for code, own in one_by_one(codes, corrections)
+            ]
+            return {size: torch.cat([single[size] for single in singles]) for size in wanted}
         maps = self.noise_maps(len(codes), noise, None)
-        x = self._begin(codes, maps)
-        for i, block in enumerate(self.blocks):
-            x = self._advance(i, x, codes, maps, lean)
-            if block.resolution == resolution:
+        x, found = self._begin(codes, maps), {}
+        for i, size in enumerate(self.feature_channels):
+            if size > max(wanted, default=0):
                 break
-        return x
+            x = corrected(self._advance(i, x, codes, maps, banded), corrections)
+            if size in wanted:
+                found[size] = x
+        return found
 
     def _begin(self, codes: Tensor, maps: list[Tensor | None]) -> Tensor:
         constant = self.constant.contiguous(memory_format=torch.channels_last)
@@ -297,13 +305,13 @@ class MobileStyleGAN(Generator):
         return x
 
     def _advance(
-        self, i: int, x: Tensor, codes: Tensor, maps: list[Tensor | None], lean: bool
+        self, i: int, x: Tensor, codes: Tensor, maps: list[Tensor | None], banded: bool
     ) -> Tensor:
         """Block i, in bands of rows where it is large and weights are frozen."""
         block = self.blocks[i]
         assert isinstance(block, Block)
         styles, noises = codes[:, 3 * i + 1 : 3 * i + 4], maps[2 * i + 1 : 2 * i + 3]
-        if lean and _is_large(block, x):
+        if banded and _is_large(block, x):
             return block.in_bands(x, styles, noises)
         out: Tensor = block(x, styles, noises)
         return out

@@ -8,7 +8,7 @@ for how the high resolutions run on a CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wplus.errors import ConfigError
-from wplus.generators.base import Generator, Noise
+from wplus.generators.base import Corrections, Generator, Noise, corrected, one_by_one
 from wplus.nn import rows
 from wplus.nn.equalized import EqualizedLinear
 from wplus.nn.fir import blur, blur_weight, upsample2x
@@ -316,34 +316,83 @@ class StyleGAN2(Generator):
         # Style 2i+1 colors block i's input image and block i's `up`: the image at one resolution
         # and the doubling to the next share a style, as published.
         self.style_resolutions = (4, 4, *(size for size in sizes for _ in (0, 1)))
+        # The last features are not kept, and a correction of them would come too late.
+        self.feature_channels = {size: channels(size) for size in sizes[:-1]}
 
     def synthesize(
-        self, codes: Tensor, noise: Noise = "fixed", rng: torch.Generator | None = None
+        self,
+        codes: Tensor,
+        noise: Noise = "fixed",
+        rng: torch.Generator | None = None,
+        corrections: Corrections | None = None,
     ) -> Tensor:
         """See `Generator.synthesize`."""
-        codes = self.broadcast(codes)
+        codes, corrections = self.broadcast(codes), corrections or {}
+        self.check_features(len(codes), corrections)
         if not len(codes):
             return codes.new_zeros((0, 3, self.resolution, self.resolution), dtype=torch.float32)
-        lean = codes.device.type == "cpu" and not self.trains
-        if lean and len(codes) > 1:
+        if self._is_banded(codes) and len(codes) > 1:
             # Sample by sample the activations stay in the cache; a batch gains nothing here.
-            return torch.cat([self.synthesize(code[None], noise, rng) for code in codes])
+            singles = one_by_one(codes, corrections)
+            return torch.cat([self.synthesize(code, noise, rng, own) for code, own in singles])
         maps = self.noise_maps(len(codes), noise, rng)
+        *_, (_, rgb) = self._levels(codes, maps, corrections)
+        return rgb
+
+    def pyramid(
+        self,
+        codes: Tensor,
+        resolutions: Iterable[int],
+        noise: Noise = "fixed",
+        corrections: Corrections | None = None,
+    ) -> dict[int, Tensor]:
+        """See `Generator.pyramid`."""
+        codes, corrections, wanted = self.broadcast(codes), corrections or {}, set(resolutions)
+        self.check_features(len(codes), corrections, *wanted)
+        if self._is_banded(codes) and len(codes) > 1:
+            singles = [
+                self.pyramid(code, wanted, noise, own)
+                for code, own in one_by_one(codes, corrections)
+            ]
+            return {size: torch.cat([single[size] for single in singles]) for size in wanted}
+        maps, found = self.noise_maps(len(codes), noise, None), {}
+        for size, (x, _) in zip(
+            self.feature_channels, self._levels(codes, maps, corrections, max(wanted, default=0))
+        ):
+            if size in wanted:
+                found[size] = x
+        return found
+
+    def _levels(
+        self,
+        codes: Tensor,
+        maps: list[Tensor | None],
+        corrections: Corrections,
+        highest: int | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features and image of each resolution, up to the highest that is wanted."""
         x = self.constant.expand(len(codes), -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)
         x = self.stem(x, codes[:, 0], maps[0])
         rgb: Tensor = self.stem_rgb(x, codes[:, 1])
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
+            if highest is not None and block.resolution > highest:
+                return
             styles = codes[:, 2 * i + 1 : 2 * i + 4]
             noises = maps[2 * i + 1 : 2 * i + 3]
             size = block.out_channels * block.resolution**2 * x.element_size()
-            if lean and size > WHOLE_BYTES:
+            if self._is_banded(codes) and size > WHOLE_BYTES:
                 last = block.resolution == self.resolution
                 x, rgb = block.in_bands(x, rgb, styles, noises, last)
             else:
                 x, rgb = block(x, rgb, styles, noises)
-        return rgb
+            x = corrected(x, corrections)
+            yield x, rgb
+
+    def _is_banded(self, codes: Tensor) -> bool:
+        """Whether large layers are computed a band of rows at a time."""
+        return codes.device.type == "cpu" and not self.trains
 
 
 def _scaled(x: Tensor, scale: Tensor | None, shift: Tensor | None = None) -> Tensor:
