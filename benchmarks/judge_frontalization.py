@@ -34,10 +34,10 @@ from wplus import images, models
 from wplus.editing import apply, shipped
 from wplus.editing.attributes import read_attributes
 from wplus.errors import WeightsError
+from wplus.inference import load_for
 from wplus.psp import PSP
 from wplus.refine import SIZE
 from wplus.tasks import TASKS
-from wplus.translate import load_for
 
 METRICS = ("yaw", "identity", "unseen", "seconds")
 BINS = (0, 15, 30, 45, 90)

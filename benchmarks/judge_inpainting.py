@@ -24,11 +24,11 @@ from torch import Tensor
 
 from wplus import images
 from wplus.data.masks import draw_mask
+from wplus.inference import blending, load_for
+from wplus.inference.run import answer, steps_of
 from wplus.losses import LPIPS, load_lpips
 from wplus.refine import SIZE
 from wplus.tasks import TASKS
-from wplus.translate import blending, load_for
-from wplus.translate.run import answer, steps_of
 
 METRICS = ("lpips_alexnet", "hole_lpips", "hole_mse", "identity", "seconds")
 Hole = NDArray[np.bool_]

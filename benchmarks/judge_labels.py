@@ -33,10 +33,10 @@ from second_parser import load_second_parser
 from torch import Tensor
 
 from wplus import images, models
+from wplus.inference import load_for
 from wplus.prepare import FaceParser, load_parser
 from wplus.sources import LABELS, colored
 from wplus.tasks import TASKS
-from wplus.translate import load_for
 
 METRICS = (
     *("second", "unrelated", "first", "pixels", "classes"),

@@ -27,9 +27,9 @@ from nearest import ByLines, names_before
 from PIL import Image
 
 from wplus import images, models
+from wplus.inference import load_for
 from wplus.prepare import Recipe
 from wplus.tasks import TASKS
-from wplus.translate import load_for
 
 METRICS = (
     *("edges", "unrelated", "precision", "recall"),

@@ -17,12 +17,12 @@ import torch
 from PIL import Image
 
 from wplus import images
+from wplus.inference import load_for
+from wplus.inference.run import answer, steps_of
 from wplus.losses import load_lpips
 from wplus.refine import SIZE
 from wplus.sources import degrade
 from wplus.tasks import TASKS
-from wplus.translate import load_for
-from wplus.translate.run import answer, steps_of
 
 METRICS = ("lpips_alexnet", "identity", "psnr", "consistency", "seconds")
 

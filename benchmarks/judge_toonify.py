@@ -27,10 +27,10 @@ from torch import Tensor
 from wplus import images, models
 from wplus.errors import WeightsError
 from wplus.evaluate import FeatureStatistics, InceptionFeatures, frechet_distance
+from wplus.inference import load_for
 from wplus.psp import PSP
 from wplus.refine import SIZE
 from wplus.tasks import TASKS
-from wplus.translate import load_for
 
 METRICS = ("identity", "lpips_alexnet", "seconds")
 Way = Callable[[Tensor], Tensor]

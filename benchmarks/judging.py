@@ -18,10 +18,10 @@ from torch import Tensor
 
 from wplus import images
 from wplus.evaluate import Judge, intervals, load_judge
+from wplus.inference import Options
+from wplus.inference.inputs import Question, ask
 from wplus.refine import SIZE, fast_precision
 from wplus.tasks import Task
-from wplus.translate import Options
-from wplus.translate.questions import Question, ask
 
 Values = dict[str, float]
 

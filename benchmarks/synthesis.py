@@ -22,11 +22,11 @@ from torch import Tensor
 
 from wplus import images
 from wplus.evaluate import FeatureStatistics, frechet_distance, load_judge
+from wplus.inference.run import answer
 from wplus.losses import LPIPS
 from wplus.psp import PSP
 from wplus.refine import SIZE
 from wplus.tasks import Task
-from wplus.translate.run import answer
 
 ROWS = 24  # of the sheet, at most
 
@@ -113,7 +113,7 @@ def answered(
 
     Args:
         source: the drawing or label map.
-        model, task: see `translate.run.answer`.
+        model, task: see `inference.run.answer`.
         arguments: outputs and layers.
         number: of the input, the seed of its answers: one seed for all would give all the same
             colors, and FID of the answers would be that of few colors.

@@ -45,7 +45,6 @@ ROOMS = [
     "reconstruct",
     "optimize",
     "invert",
-    "translate",
     "inference",
     "editing",
     "evaluate",

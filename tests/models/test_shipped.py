@@ -19,9 +19,13 @@ from wplus import models, tasks
 from wplus.config import ModelConfig
 from wplus.errors import FormatError, WeightsError
 from wplus.formats import differences, quantized
+<<<<<<< HEAD:tests/models/test_shipped.py
 from wplus.models import shipped
+=======
+from wplus.inference import model_choice
+from wplus.models import Shipped
+>>>>>>> 819a1cb (Rename the room translate to inference, its modules by the field's terms):tests/test_models_shipped.py
 from wplus.psp import PSP
-from wplus.translate import choosing
 
 
 def part_of(model: PSP, part: str) -> dict[str, Tensor]:
@@ -99,7 +103,7 @@ def test_a_generator_over_its_base(folder: Path) -> None:
     faces, toon = wplus.load("faces"), wplus.load("faces-toon")
     assert toon.config.task == "toonify"
     assert toon.config.license == "ours; theirs; drawn"
-    choosing.check(toon, "faces-toon", tasks.find("toonify"))
+    model_choice.check(toon, "faces-toon", tasks.find("toonify"))
     for name, value in part_of(faces, "encoder").items():
         assert torch.equal(part_of(toon, "encoder")[name], value), name
     codes = faces.sample(2, seed=0)
@@ -212,7 +216,7 @@ def test_only_what_is_there_has_a_name(folder: Path) -> None:
 
 
 def test_the_table() -> None:
-    assert set(choosing.NAMES.values()) <= set(models.SHIPPED)
+    assert set(model_choice.NAMES.values()) <= set(models.SHIPPED)
     assert isinstance(models.SHIPPED, MappingProxyType)
     assert set(models.NAMED) == {name for name, row in models.SHIPPED.items() if row.here()}
     assert {"faces", "mobilestylegan-ffhq"} <= set(models.NAMED)
@@ -230,7 +234,7 @@ def test_what_is_shipped_fits_together(name: str) -> None:
     assert isinstance(config, ModelConfig) and config.encoder is not None
     encoder = models.build(config.encoder)
     encoder.load_state_dict({key: value.float() for key, value in state.items()})
-    task = {label: task for task, label in choosing.NAMES.items()}[name]
+    task = {label: task for task, label in model_choice.NAMES.items()}[name]
     assert (row.task or config.task) == task
     assert config.source == tasks.find(task).source
 

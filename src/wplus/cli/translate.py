@@ -13,7 +13,7 @@ from wplus.cli.results import tell
 from wplus.errors import ConfigError
 
 if TYPE_CHECKING:
-    from wplus.translate import Translation
+    from wplus.inference import Translation
 
 Inputs = Annotated[
     list[str], Parameter(required=True, negative=(), help="Pictures, or folders of them.")
@@ -104,8 +104,8 @@ def translate(
     import torch
 
     from wplus import tasks
+    from wplus.inference import Options, load_for, translate_files
     from wplus.refine import fast_precision
-    from wplus.translate import Options, load_for, translate_files
 
     row = tasks.find(task.replace("-", "_"))
     if out.exists() and not out.is_dir():

@@ -11,8 +11,8 @@ from PIL import Image
 
 from wplus import images
 from wplus.errors import ImageError
+from wplus.inference.low_resolution import read_small, shrink
 from wplus.sources import degrade
-from wplus.translate.small import read_small, shrink
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])

@@ -8,8 +8,8 @@ from PIL import Image
 
 from wplus import faces
 from wplus.errors import ImageError
-from wplus.translate import blending
-from wplus.translate.squares import cut, square_of
+from wplus.inference import blending
+from wplus.inference.crops import cut, square_of
 
 
 def photograph(width: int = 160, height: int = 120) -> Image.Image:

@@ -8,7 +8,7 @@ import torch
 import tiny
 from wplus import latents
 from wplus.errors import ConfigError
-from wplus.translate.answers import answers
+from wplus.inference.answers import answers
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from wplus import images, sources
 from wplus.errors import ImageError
-from wplus.translate.settings import Box, Options
+from wplus.inference.options import Box, Options
 
 Hole = NDArray[np.bool_]
 

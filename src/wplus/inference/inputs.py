@@ -14,13 +14,13 @@ from torch import Tensor
 from wplus import images, sources
 from wplus.errors import FaceError, ImageError
 from wplus.faces import CropGeometry
+from wplus.inference import blending
+from wplus.inference.crops import cut, square_of
+from wplus.inference.holes import Hole, read_with_hole
+from wplus.inference.low_resolution import SMALLEST, read_small, shrink
+from wplus.inference.options import Options
 from wplus.refine import SIZE, Measure
 from wplus.tasks import Task
-from wplus.translate import blending
-from wplus.translate.holes import Hole, read_with_hole
-from wplus.translate.settings import Options
-from wplus.translate.small import SMALLEST, read_small, shrink
-from wplus.translate.squares import cut, square_of
 
 PEAK = 2.0  # values are in [-1, 1]
 TOO_SMALL = 0.75  # share of the pixels that a factor promises; with fewer, the output is blurred

@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw
 
 from wplus import images, sources
 from wplus.errors import FaceError, ImageError
+from wplus.inference import inputs
+from wplus.inference.inputs import ask
+from wplus.inference.options import Options
 from wplus.tasks import TASKS
-from wplus.translate import questions
-from wplus.translate.questions import ask
-from wplus.translate.settings import Options
 
 
 def picture(width: int, height: int) -> Image.Image:
@@ -122,7 +122,7 @@ def test_labels_and_sketches_have_nothing_known(tmp_path: Path) -> None:
 
 
 def test_every_source_is_read() -> None:
-    assert set(questions._READERS) == {task.source for task in TASKS.values()}
+    assert set(inputs._READERS) == {task.source for task in TASKS.values()}
 
 
 def test_bad_files(tmp_path: Path) -> None:

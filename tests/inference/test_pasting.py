@@ -14,9 +14,9 @@ from wplus import sources
 from wplus.errors import FaceError
 from wplus.faces import CropGeometry, geometry
 from wplus.faces.paste import paste
+from wplus.inference import pasting
+from wplus.inference.pasting import put_back
 from wplus.prepare import FaceParser
-from wplus.translate import putting_back
-from wplus.translate.putting_back import put_back
 
 SKIN = sources.LABELS.index("skin")
 
@@ -39,10 +39,10 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         times.append(1)
         return FaceParser(Painted(), 64)
 
-    monkeypatch.setattr(putting_back, "load_parser", load)
-    putting_back._parser.cache_clear()
+    monkeypatch.setattr(pasting, "load_parser", load)
+    pasting._parser.cache_clear()
     yield times
-    putting_back._parser.cache_clear()
+    pasting._parser.cache_clear()
 
 
 def photograph(width: int, height: int) -> Image.Image:

@@ -15,12 +15,12 @@ from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WeightsError
 from wplus.generators import Generator
+from wplus.inference import Options, run, translate_files
+from wplus.inference.low_resolution import shrink
+from wplus.inference.recipes import RECIPES
 from wplus.losses import LPIPS
 from wplus.psp import PSP
 from wplus.tasks import TASKS
-from wplus.translate import Options, run, translate_files
-from wplus.translate.recipes import RECIPES
-from wplus.translate.small import shrink
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from wplus import codes as code_files
 from wplus import images
-from wplus.translate.putting_back import put_back
-from wplus.translate.questions import Question
-from wplus.translate.settings import Options
-from wplus.translate.squares import cut
+from wplus.inference.crops import cut
+from wplus.inference.inputs import Question
+from wplus.inference.options import Options
+from wplus.inference.pasting import put_back
 
 SHOWN = 512  # side of the pictures in a sheet
 

@@ -7,8 +7,8 @@ import pytest
 import tiny
 from wplus import models
 from wplus.errors import ConfigError, WeightsError
+from wplus.inference import model_choice
 from wplus.tasks import TASKS
-from wplus.translate import choosing
 
 
 def test_own_models_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,11 +17,11 @@ def test_own_models_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     named.pop("faces", None)
     task = TASKS["super_resolution"]
     named.pop("faces-super", None)
-    assert choosing.name_for(task) == models.DEFAULT
+    assert model_choice.name_for(task) == models.DEFAULT
     named["faces"] = lambda: tiny.model()
-    assert choosing.name_for(task) == "faces"
+    assert model_choice.name_for(task) == "faces"
     named["faces-super"] = lambda: tiny.model()
-    assert choosing.name_for(task) == "faces-super"
+    assert model_choice.name_for(task) == "faces-super"
 
 
 @pytest.mark.parametrize("task", ["sketch", "labels", "frontalization", "toonify", "domain"])
@@ -31,30 +31,44 @@ def test_a_task_without_a_model_says_how_to_train_one(
     named = {"mobilestylegan-ffhq": models.NAMED["mobilestylegan-ffhq"]}
     monkeypatch.setattr(models, "NAMED", named)
     with pytest.raises(WeightsError, match=f"wplus train --task {task}") as caught:
-        choosing.load_for(TASKS[task])
+        model_choice.load_for(TASKS[task])
     assert "\n" not in str(caught.value)
 
 
 def test_a_model_of_another_task_is_refused() -> None:
     sketch = tiny.model(task="sketch", source="sketch")
-    choosing.check(sketch, "drawn", TASKS["sketch"])
+    model_choice.check(sketch, "drawn", TASKS["sketch"])
     for task in ("labels", "inpainting", "inversion"):
         with pytest.raises(ConfigError, match=f"drawn: was trained for sketch, not for {task}"):
-            choosing.check(sketch, "drawn", TASKS[task])
+            model_choice.check(sketch, "drawn", TASKS[task])
 
 
 def test_inversion_and_bare_generators_do_where_refinement_does() -> None:
     bare, inversion = tiny.model(encoder=None), tiny.model()
     for task in ("inversion", "super_resolution", "inpainting"):
-        choosing.check(bare, "bare", TASKS[task])
-        choosing.check(inversion, "faces", TASKS[task])
-        assert not choosing.has_own_encoder(bare, TASKS[task])
-    assert choosing.has_own_encoder(inversion, TASKS["inversion"])
-    assert not choosing.has_own_encoder(inversion, TASKS["inpainting"])
+        model_choice.check(bare, "bare", TASKS[task])
+        model_choice.check(inversion, "faces", TASKS[task])
+        assert not model_choice.has_own_encoder(bare, TASKS[task])
+    assert model_choice.has_own_encoder(inversion, TASKS["inversion"])
+    assert not model_choice.has_own_encoder(inversion, TASKS["inpainting"])
     with pytest.raises(ConfigError, match="bare: has no encoder, which sketch needs"):
-        choosing.check(bare, "bare", TASKS["sketch"])
+        model_choice.check(bare, "bare", TASKS["sketch"])
 
 
 def test_every_task_but_the_open_one_has_a_name() -> None:
+<<<<<<< HEAD:tests/translate/test_choosing.py
     assert set(choosing.NAMES) | {"domain"} == set(TASKS)
     assert set(choosing.BY_REFINEMENT) <= set(TASKS)
+=======
+    assert set(model_choice.NAMES) | {"domain"} == set(TASKS)
+    assert set(model_choice.BY_REFINEMENT) <= set(TASKS)
+
+
+def test_a_face_net_makes_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any) -> Any:
+        return tiny.model().encoder
+
+    monkeypatch.setattr(models, "load", load)
+    with pytest.raises(ConfigError, match="not a model that makes faces"):
+        model_choice.load_for(TASKS["inversion"], "net.onnx")
+>>>>>>> 819a1cb (Rename the room translate to inference, its modules by the field's terms):tests/inference/test_model_choice.py

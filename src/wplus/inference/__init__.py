@@ -6,8 +6,8 @@ for done in translate_files(["small.jpg"], Path("out"), model, name, task, Optio
     print(done.pictures)
 """
 
-from wplus.translate.choosing import load_for
-from wplus.translate.run import translate_files
-from wplus.translate.settings import Options, Translation
+from wplus.inference.model_choice import load_for
+from wplus.inference.options import Options, Translation
+from wplus.inference.run import translate_files
 
 __all__ = ["Options", "Translation", "load_for", "translate_files"]

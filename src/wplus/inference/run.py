@@ -15,17 +15,17 @@ from wplus import latents
 from wplus.data.finding import files_of
 from wplus.errors import ConfigError, WeightsError, WplusError
 from wplus.faces.batch import about, unused
+from wplus.inference import model_choice
+from wplus.inference.answers import answers
+from wplus.inference.inputs import Known, Question, ask
+from wplus.inference.options import Options, Translation
+from wplus.inference.outputs import Reply, write
+from wplus.inference.recipes import RECIPES
 from wplus.losses import LPIPS, load_lpips
 from wplus.psp import PSP
 from wplus.reconstruct import Plan, load_identity, refine_photographs
 from wplus.refine import Schedule, Weights, refine
 from wplus.tasks import Task
-from wplus.translate import choosing
-from wplus.translate.answers import answers
-from wplus.translate.questions import Known, Question, ask
-from wplus.translate.recipes import RECIPES
-from wplus.translate.settings import Options, Translation
-from wplus.translate.writing import Reply, write
 from wplus.weights import path as weights_path
 
 Progress = Callable[[str, int, int], None]
@@ -61,7 +61,7 @@ def translate_files(
         WeightsError: a network that is needed cannot be fetched.
     """
     options.check(task)
-    choosing.check(model, model_name, task)
+    model_choice.check(model, model_name, task)
     if task.source == "labels" and model.encoder is not None:  # users have classes of their own
         task = replace(task, input_channels=model.encoder.input_channels)
         if options.bilinear is None:
@@ -107,7 +107,7 @@ def steps_of(model: PSP, task: Task, options: Options) -> int:
     recipe = RECIPES.get(task.name)
     if recipe is None:
         return 0
-    if choosing.has_own_encoder(model, task):
+    if model_choice.has_own_encoder(model, task):
         return recipe.from_own
     return recipe.from_mean if model.encoder is None else recipe.from_inversion
 
@@ -282,5 +282,5 @@ def encode(question: Question, model: PSP, task: Task) -> Tensor:
         return model.mean_codes[None]
     if model.config.task == task.name:
         return model.encode(question.source.to(model.device))
-    assert question.photo is not None  # `choosing.check` lets only photographs come here
+    assert question.photo is not None  # `model_choice.check` lets only photographs come here
     return model.encode(question.photo.to(model.device))

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from wplus import images
 from wplus.errors import ConfigError, ImageError
-from wplus.translate.holes import read_with_hole
-from wplus.translate.settings import Options
+from wplus.inference.holes import read_with_hole
+from wplus.inference.options import Options
 
 
 @pytest.fixture
