@@ -56,19 +56,5 @@ def test_inversion_and_bare_generators_do_where_refinement_does() -> None:
 
 
 def test_every_task_but_the_open_one_has_a_name() -> None:
-<<<<<<< HEAD:tests/translate/test_choosing.py
-    assert set(choosing.NAMES) | {"domain"} == set(TASKS)
-    assert set(choosing.BY_REFINEMENT) <= set(TASKS)
-=======
     assert set(model_choice.NAMES) | {"domain"} == set(TASKS)
     assert set(model_choice.BY_REFINEMENT) <= set(TASKS)
-
-
-def test_a_face_net_makes_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*_: Any) -> Any:
-        return tiny.model().encoder
-
-    monkeypatch.setattr(models, "load", load)
-    with pytest.raises(ConfigError, match="not a model that makes faces"):
-        model_choice.load_for(TASKS["inversion"], "net.onnx")
->>>>>>> 819a1cb (Rename the room translate to inference, its modules by the field's terms):tests/inference/test_model_choice.py

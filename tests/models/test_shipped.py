@@ -19,12 +19,8 @@ from wplus import models, tasks
 from wplus.config import ModelConfig
 from wplus.errors import FormatError, WeightsError
 from wplus.formats import differences, quantized
-<<<<<<< HEAD:tests/models/test_shipped.py
-from wplus.models import shipped
-=======
 from wplus.inference import model_choice
-from wplus.models import Shipped
->>>>>>> 819a1cb (Rename the room translate to inference, its modules by the field's terms):tests/test_models_shipped.py
+from wplus.models import shipped
 from wplus.psp import PSP
 
 
