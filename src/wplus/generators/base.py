@@ -184,6 +184,10 @@ class Generator(nn.Module, ABC):
             return torch.randn_like(stored)
         return torch.randn(stored.shape, generator=rng, device=rng.device).to(stored)
 
+    def runs_banded(self, codes: Tensor) -> bool:
+        """Whether large layers are computed sample by sample, a band of rows at a time."""
+        return codes.device.type == "cpu" and not self.trains
+
     @property
     def trains(self) -> bool:
         """Whether autograd must reach the generator's own weights."""

@@ -255,7 +255,7 @@ class MobileStyleGAN(Generator):
         self.check_features(len(codes), corrections)
         if not len(codes):
             return codes.new_zeros((0, 3, self.resolution, self.resolution), dtype=torch.float32)
-        banded = codes.device.type == "cpu" and not self.trains
+        banded = self.runs_banded(codes)
         if banded and len(codes) > 1:
             # Sample by sample the activations stay in the cache; a batch gains nothing here.
             singles = one_by_one(codes, corrections)
@@ -282,7 +282,7 @@ class MobileStyleGAN(Generator):
         """See `Generator.pyramid`."""
         codes, corrections, wanted = self.broadcast(codes), corrections or {}, set(resolutions)
         self.check_features(len(codes), corrections, *wanted)
-        banded = codes.device.type == "cpu" and not self.trains
+        banded = self.runs_banded(codes)
         if banded and len(codes) > 1:
             singles = [
                 self.pyramid(code, wanted, noise, own)

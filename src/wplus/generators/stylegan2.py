@@ -331,7 +331,7 @@ class StyleGAN2(Generator):
         self.check_features(len(codes), corrections)
         if not len(codes):
             return codes.new_zeros((0, 3, self.resolution, self.resolution), dtype=torch.float32)
-        if self._is_banded(codes) and len(codes) > 1:
+        if self.runs_banded(codes) and len(codes) > 1:
             # Sample by sample the activations stay in the cache; a batch gains nothing here.
             singles = one_by_one(codes, corrections)
             return torch.cat([self.synthesize(code, noise, rng, own) for code, own in singles])
@@ -349,7 +349,7 @@ class StyleGAN2(Generator):
         """See `Generator.pyramid`."""
         codes, corrections, wanted = self.broadcast(codes), corrections or {}, set(resolutions)
         self.check_features(len(codes), corrections, *wanted)
-        if self._is_banded(codes) and len(codes) > 1:
+        if self.runs_banded(codes) and len(codes) > 1:
             singles = [
                 self.pyramid(code, wanted, noise, own)
                 for code, own in one_by_one(codes, corrections)
@@ -382,17 +382,13 @@ class StyleGAN2(Generator):
             styles = codes[:, 2 * i + 1 : 2 * i + 4]
             noises = maps[2 * i + 1 : 2 * i + 3]
             size = block.out_channels * block.resolution**2 * x.element_size()
-            if self._is_banded(codes) and size > WHOLE_BYTES:
+            if self.runs_banded(codes) and size > WHOLE_BYTES:
                 last = block.resolution == self.resolution
                 x, rgb = block.in_bands(x, rgb, styles, noises, last)
             else:
                 x, rgb = block(x, rgb, styles, noises)
             x = corrected(x, corrections)
             yield x, rgb
-
-    def _is_banded(self, codes: Tensor) -> bool:
-        """Whether large layers are computed a band of rows at a time."""
-        return codes.device.type == "cpu" and not self.trains
 
 
 def _scaled(x: Tensor, scale: Tensor | None, shift: Tensor | None = None) -> Tensor:
