@@ -26,7 +26,8 @@ from torch import Tensor
 
 from wplus import images, models
 from wplus.errors import WeightsError
-from wplus.evaluate import FeatureStatistics, InceptionFeatures, frechet_distance
+from wplus.evaluate.frechet import FeatureStatistics, frechet_distance
+from wplus.evaluate.networks import InceptionFeatures
 from wplus.inference import load_for
 from wplus.psp import PSP
 from wplus.refine import SIZE

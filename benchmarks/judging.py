@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images
-from wplus.evaluate import Judge, intervals, load_judge
+from wplus.evaluate import Scorer, intervals, load_scorer
 from wplus.inference import Options
 from wplus.inference.inputs import Question, ask
 from wplus.refine import SIZE, fast_precision
@@ -66,13 +66,13 @@ class Scores:
     """Values of every photograph, by the way they were made, against the originals at 256²."""
 
     def __init__(self) -> None:
-        self.judge: Judge = load_judge(without=("lpips-vgg16", "fid"))
+        self.scorer: Scorer = load_scorer(without=("lpips_vgg16", "fid"))
         self.values: dict[str, list[Values]] = {}
 
     def add(self, way: str, made: Tensor, original: Tensor, **more: float) -> None:
         """Score one picture (1, 3, 256, 256) in [-1, 1], 8 bits deep as all of them."""
         rounded = images.to_tensor(images.to_picture(made))
-        found = self.judge.compare(rounded, self.judge.target(original)).values
+        found = self.scorer.compare(*map(self.scorer.features, (rounded, original)))
         scores = {name: float(value) for name, value in found.items()}
         self.values.setdefault(way, []).append({**scores, **more})
 

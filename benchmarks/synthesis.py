@@ -21,9 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images
-from wplus.evaluate import FeatureStatistics, frechet_distance, load_judge
+from wplus.evaluate import Measure, load_scorer
+from wplus.evaluate.metrics import Statistics
 from wplus.inference.run import answer
-from wplus.losses import LPIPS
 from wplus.psp import PSP
 from wplus.refine import SIZE
 from wplus.tasks import Task
@@ -44,36 +44,30 @@ class Scores(judging.Scores):
 
     def __init__(self) -> None:
         super().__init__()
-        self.judge = load_judge(without=("lpips-vgg16",))
-        self.photographs = FeatureStatistics(self._dimension)
-        self.features: dict[str, FeatureStatistics] = {}
+        self.scorer = load_scorer(without=("lpips_vgg16",))
+        self.lpips: Measure = self.scorer.measures["lpips_alexnet"]
+        self.fid = self.scorer.measures["fid"]
+        self.photographs = self._statistics()
+        self.features: dict[str, Statistics] = {}
 
-    @property
-    def _dimension(self) -> int:
-        assert self.judge.inception is not None
-        return self.judge.inception.dimension
-
-    @property
-    def lpips(self) -> LPIPS:
-        """The judge's."""
-        return self.judge.lpips["alexnet"]
+    def _statistics(self) -> Statistics:
+        assert self.fid.statistics is not None
+        return self.fid.statistics()
 
     def look_at(self, original: Tensor) -> None:
-        """Make a photograph (1, 3, 256, 256) the one that pictures are scored against."""
-        self.target = self.judge.target(original)
-        assert self.target.inception is not None
-        self.photographs.update(self.target.inception)
+        """Make a photograph (1, 3, 256, 256) the one that images are scored against."""
+        self.target = self.scorer.features(original)
+        self.photographs.update(self.target["fid"])
 
     def add_all(self, way: str, pictures: Sequence[Tensor], **more: float) -> None:
         """Score several answers as one: the mean of their values, the first one for FID."""
         rows: list[judging.Values] = []
         for number, picture in enumerate(pictures):
-            found = self.judge.compare(picture, self.target)
-            rows.append({name: float(value) for name, value in found.values.items()})
+            features = self.scorer.features(picture)
+            found = self.scorer.compare(features, self.target)
+            rows.append({name: float(value) for name, value in found.items()})
             if not number:
-                assert found.inception is not None
-                features = self.features.setdefault(way, FeatureStatistics(self._dimension))
-                features.update(found.inception)
+                self.features.setdefault(way, self._statistics()).update(features["fid"])
         means = {name: mean([row[name] for row in rows]) for name in rows[0]}
         self.values.setdefault(way, []).append({**means, **more})
 
@@ -83,7 +77,7 @@ class Scores(judging.Scores):
         for way, features in self.features.items():
             count = features.count
             if count > 1 and way != "original":
-                value = frechet_distance(features, self.photographs)
+                value = self.fid.score(self.photographs, features)
                 report[way]["fid"] = {"mean": value, "low": None, "high": None, "count": count}
         return report
 
@@ -94,11 +88,11 @@ def mean(values: Sequence[float]) -> float:
     return sum(there) / len(there) if there else math.nan
 
 
-def diversity(pictures: Sequence[Tensor], lpips: LPIPS) -> float:
+def diversity(pictures: Sequence[Tensor], lpips: Measure) -> float:
     """Mean LPIPS of all pairs of pictures (1, 3, 256, 256); NaN for fewer than two."""
     features = [lpips.features(picture) for picture in pictures]
     pairs = itertools.combinations(features, 2)
-    return mean([float(lpips.distance(one, other)) for one, other in pairs])
+    return mean([float(lpips.score(one, other)) for one, other in pairs])
 
 
 def rounded(made: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A tiny model, a judge that needs no file to be fetched, and pictures with something in them."""
+"""A tiny model, metrics whose networks need not be fetched, and images with something in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from toy_evaluation import Colors, write_face_net, write_pictures
 from wplus import models
 from wplus.config import ModelConfig, Part
 from wplus.encoders import CompactEncoder
-from wplus.evaluate import FaceNet, Judge
+from wplus.evaluate import FaceNet, Measure, Scorer
+from wplus.evaluate.frechet import FeatureStatistics, frechet_distance
+from wplus.evaluate.metrics import METRICS, LoadOptions
 from wplus.generators import MobileStyleGAN
 from wplus.losses import LPIPS
 from wplus.psp import PSP
@@ -52,13 +54,34 @@ def face_net_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def judge(face_net_file: Path) -> Judge:
-    """Every metric, with nets that need no file to be fetched."""
+def lpips() -> LPIPS:
     torch.manual_seed(1)
     lpips = LPIPS("alexnet")
     for head in lpips.heads:
         head.data.uniform_(0, 1)
-    return Judge({"alexnet": lpips}, FaceNet(face_net_file), Colors())
+    return lpips
+
+
+@pytest.fixture
+def face_net(face_net_file: Path) -> FaceNet:
+    return FaceNet(face_net_file)
+
+
+@pytest.fixture
+def scorer(lpips: LPIPS, face_net: FaceNet) -> Scorer:
+    """Every kind of metric, with networks that need no file to be fetched."""
+    colors = Colors()
+    measures = {
+        "lpips_alexnet": Measure(lpips.distance, lpips.features),
+        **{name: METRICS[name].load(LoadOptions()) for name in ("mse", "psnr")},
+        "identity": Measure(
+            lambda a, b: (a * b).sum(1), lambda x: face_net.embed(x), network=face_net.name
+        ),
+        "fid": Measure(
+            lambda a, b: frechet_distance(b, a), colors, lambda: FeatureStatistics(colors.dimension)
+        ),
+    }
+    return Scorer(measures)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from wplus.errors import ConfigError
-from wplus.evaluate import Judge, Settings, evaluate_folders
+from wplus.evaluate import Options, Scorer, evaluate_files
+from wplus.losses import LPIPS
 from wplus.psp import PSP
 
 OFFLINE = ("--without", "lpips-alexnet", "lpips-vgg16", "fid")
@@ -64,7 +65,7 @@ def test_pairs_as_json(face_net_file: Path, photos: Path, tmp_path: Path) -> Non
     result = run(*folders, "--face-net", face_net_file, "--json", *OFFLINE)
     assert result.returncode == 0, result.stderr
     [entry] = json.loads(result.stdout)["results"]
-    assert (entry["way"], entry["images"]) == ("pictures", 4)
+    assert (entry["method"], entry["images"]) == ("files", 4)
     assert entry["metrics"]["mse"]["mean"] == 0
     assert entry["metrics"]["psnr"]["mean"] == 100
     assert "lpips_alexnet" not in entry["metrics"]
@@ -77,60 +78,76 @@ def test_unpaired_folders_are_one_line(face_net_file: Path, photos: Path, tmp_pa
     result = run("--pairs", photos, other, "--face-net", face_net_file, *OFFLINE)
     assert result.returncode == 1
     [line] = result.stderr.splitlines()
-    assert line.startswith("error: 5 pictures have no partner of the same stem")
+    assert line.startswith("error: 5 images have no partner of the same stem")
     assert str(other / "four.png") in line
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "name a model, or pairs"),
+        ({}, "nothing to score"),
         ({"model": "m"}, "nothing to score"),
         ({"model": "m", "data": Path("d"), "batch": 0}, "batch 0: must be at least 1"),
         ({"model": "m", "data": Path("d"), "limit": 0}, "limit 0"),
         ({"model": "m", "samples": -1}, "samples -1"),
         ({"model": "m", "data": Path("d"), "refine": -3}, "refine -3"),
-        ({"pairs": (Path("a"), Path("b")), "refine": 3}, "with no model"),
-        ({"pairs": (Path("a"), Path("b")), "data": Path("d")}, "with no model"),
-        ({"pairs": (Path("a"), Path("b")), "without": ["mse"]}, "'mse': is none of"),
+        ({"pairs": (Path("a"), Path("b")), "refine": 3}, "pairs exclude a model"),
+        ({"pairs": (Path("a"), Path("b")), "data": Path("d")}, "pairs exclude a model"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        Settings(**settings)  # type: ignore[arg-type]
+        Options(**settings)  # type: ignore[arg-type]
 
 
 def test_results_do_not_go_where_pictures_are_read(
-    photos: Path, model: PSP, judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, model: PSP, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(model="m", data=photos)
+    settings = Options(model="m", data=photos)
     for out in (photos, photos / "results", photos / ".." / "photos" / "more"):
         with pytest.raises(ConfigError, match="would be scored the next time"):
-            evaluate_folders(settings, model, out, judge=judge)
+            evaluate_files(settings, model, out, scorer=scorer)
     monkeypatch.chdir(photos.parent)
     with pytest.raises(ConfigError, match="would be scored the next time"):
-        evaluate_folders(Settings(model="m", data=Path("photos")), model, photos, judge=judge)
+        evaluate_files(Options(model="m", data=Path("photos")), model, photos, scorer=scorer)
     assert len(list(photos.iterdir())) == 5
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(ConfigError, match="is a file"):
-        evaluate_folders(settings, model, file, judge=judge)
+        evaluate_files(settings, model, file, scorer=scorer)
 
 
-def test_everything_together(photos: Path, model: PSP, judge: Judge, tmp_path: Path) -> None:
-    settings = Settings(model="m", data=photos, samples=1, refine=1, limit=1)
-    told: list[tuple[str, int, int]] = []
-    report, files = evaluate_folders(
-        settings, model, tmp_path / "out", judge=judge, progress=lambda *step: told.append(step)
+def test_everything_together(
+    photos: Path, model: PSP, scorer: Scorer, lpips: LPIPS, tmp_path: Path
+) -> None:
+    settings = Options(model="m", data=photos, samples=1, refine=1, limit=1)
+    steps: list[tuple[str, int, int]] = []
+    report, files = evaluate_files(
+        settings,
+        model,
+        tmp_path / "out",
+        scorer=scorer,
+        lpips=lpips,
+        progress=lambda name: lambda done, total: steps.append((name, done, total)),
     )
-    assert [(result.data, result.way) for result in report.results] == [
-        (name, way)
+    assert [(result.data, result.method) for result in report.results] == [
+        (name, method)
         for name in ("photos", "unseen-seeds")
-        for way in ("one pass", "one pass + 1 step")
+        for method in ("one pass", "one pass + 1 step")
     ]
-    assert told == [("photos", 1, 1), ("unseen-seeds", 1, 1)]
+    assert steps == [("photos", 1, 1), ("unseen-seeds", 1, 1)]
     assert len(files) == 6
     assert all(file.stat().st_size > 0 for file in files)
     assert report.settings["refine"] == 1
     assert report.settings["device"] == "cpu"
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_metrics_to_leave_out_are_found_by_name(photos: Path, model: PSP, tmp_path: Path) -> None:
+    every = ("lpips-alexnet", "lpips-vgg16", "identity", "fid")
+    report, _ = evaluate_files(Options(data=photos, limit=1, without=every), model)
+    assert list(report.results[0].values) == ["mse", "psnr"]
+    with pytest.raises(ConfigError, match="no metric 'msee'; did you mean mse"):
+        evaluate_files(Options(data=photos, without=("msee",)), model)
+    with pytest.raises(ConfigError, match="nothing to score"):
+        evaluate_files(Options(data=photos, without=(*every, "mse", "psnr")), model)

@@ -15,8 +15,9 @@ from toy_evaluation import smooth, tensor, write_face_net
 
 from wplus import images
 from wplus.errors import FormatError
-from wplus.evaluate import FaceNet, FeatureStatistics, InceptionFeatures, frechet_distance
-from wplus.evaluate.networks import tensorflow_resize
+from wplus.evaluate import FaceNet
+from wplus.evaluate.frechet import FeatureStatistics, frechet_distance
+from wplus.evaluate.networks import InceptionFeatures, tensorflow_resize
 
 
 def test_faces_are_cropped_and_averaged(face_net_file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Folders: what counts as a picture, and that pairs are pairs."""
+"""Folders: what counts as an image, and that pairs are pairs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import pytest
 from toy_evaluation import smooth, write_pictures
 
 from wplus.errors import ConfigError
-from wplus.evaluate.pairs import pair, pictures
+from wplus.evaluate import Pairs, Photographs
+from wplus.evaluate.results import Failure
 
 
 def names(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in pictures(folder)]
+    read = list(Photographs(folder).images())
+    return [one.name if isinstance(one, Failure) else one.names[0] for one in read]
+
+
+def pair(
+    first: Path, second: Path, suffixes: tuple[str, str] = ("", "")
+) -> list[tuple[str, Path, Path]]:
+    return [(name, *paths) for name, paths in Pairs(first, second, suffixes).files]
 
 
 def test_pictures_of_a_folder(tmp_path: Path) -> None:
@@ -24,10 +32,10 @@ def test_pictures_of_a_folder(tmp_path: Path) -> None:
     (folder / "BROKEN.JPG").write_text("text")  # looks like a picture: it must be named later
     (folder / "link.png").symlink_to(folder / "001.png")
     assert names(folder) == ["000.png", "001.png", "BROKEN.JPG", "link.png", "more/000.png"]
-    for path in pictures(folder):
-        path.rename(path.with_suffix(".compare.png"))
-    with pytest.raises(ConfigError, match="nothing but comparisons"):
-        pictures(folder)
+    for name in names(folder):
+        (folder / name).rename((folder / name).with_suffix(".compare.png"))
+    with pytest.raises(ConfigError, match="only comparisons"):
+        Photographs(folder)
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
@@ -35,7 +43,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name, said in (("missing", "cannot"), ("file", "cannot"), ("empty", "no pictures")):
         with pytest.raises(ConfigError, match=f"{name}: .*{said}"):
-            pictures(tmp_path / name)
+            Photographs(tmp_path / name)
 
 
 def test_pairs_by_stem_whatever_the_order_and_the_suffix(tmp_path: Path) -> None:
@@ -58,7 +66,7 @@ def test_lonely_pictures_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         pair(one, other)
     message = str(caught.value)
-    assert message.startswith("8 pictures have no partner")
+    assert message.startswith("8 images have no partner")
     assert str(one / "000.png") in message
     assert str(other / "003.png") in message
     assert message.endswith(" and 3 more")
@@ -68,7 +76,7 @@ def test_lonely_pictures_are_named(tmp_path: Path) -> None:
 def test_two_pictures_of_one_stem_are_named(tmp_path: Path) -> None:
     one, other = write_pictures(tmp_path / "a", 2), write_pictures(tmp_path / "b", 2)
     smooth(7).save(other / "001.jpg")
-    with pytest.raises(ConfigError, match=r"3 pictures .*001\.png.*001\.jpg"):
+    with pytest.raises(ConfigError, match=r"3 images .*001\.png.*001\.jpg"):
         pair(one, other)
 
 
@@ -80,5 +88,5 @@ def test_suffixes_and_comparisons(tmp_path: Path) -> None:
     smooth(0).save(one / "001.compare.png")
     smooth(0).save(other / "001.compare_out.png")
     assert [name for name, *_ in pair(one, other, ("", "_out"))] == ["000", "001"]
-    with pytest.raises(ConfigError, match="5 pictures"):
+    with pytest.raises(ConfigError, match="5 images"):
         pair(one, other)

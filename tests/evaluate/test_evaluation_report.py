@@ -10,40 +10,40 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from rich.console import Console
 from toy_evaluation import tensor
 
 from wplus import images
 from wplus.errors import ImageError
-from wplus.evaluate import Failure, First, Report, Result, Worst, remarks, table, write
-from wplus.evaluate.sheets import Cell, Row
+from wplus.evaluate import remarks, table, write
+from wplus.evaluate.results import Failure, MethodScores, Report, SetValue
+from wplus.evaluate.sheets import Cell, Row, Sheet
 
 
-def result(way: str, shift: float = 0.0, data: str = "faces", fid: float | None = 12.34) -> Result:
+def result(
+    method: str, shift: float = 0.0, data: str = "faces", fid: float | None = 12.34
+) -> MethodScores:
     lpips = np.array([0.25, 0.5, np.nan, 0.75]) + shift
     identity = np.array([0.5, np.nan, np.nan, 0.7])
-    return Result(
+    return MethodScores(
         data,
-        way,
+        method,
         ["a.png", "b.png", "c.png", "d, e.png"],
         {"lpips_alexnet": lpips, "mse": lpips / 4, "identity": identity},
+        {} if fid is None else {"fid": SetValue(fid, 3)},
         np.array([0.1, 0.2, 0.3, 9.0]),
         2,
-        fid,
-        0 if fid is None else 3,
     )
 
 
-def report(*results: Result) -> Report:
+def report(*results: MethodScores) -> Report:
     failures = [
         Failure("faces", f"broken{i}.jpg", "unreadable", f"x/broken{i}.jpg: is damaged")
         for i in range(7)
     ]
     failures.append(Failure("faces", "c.png", "broken result", "not finite", "one pass"))
-    return Report(
-        {"seed": 0, "nothing": float("nan")}, list(results), failures, "EdgeFace-S", ["Note."]
-    )
+    settings = {"seed": 0, "nothing": float("nan"), "data": Path("photos")}
+    return Report(list(results), failures, ["Note."], {"identity": "EdgeFace-S"}, settings)
 
 
 def printed(one: Report) -> str:
@@ -67,9 +67,9 @@ def test_table() -> None:
     assert second.startswith("0.300 [")
     assert change == "-0.200 [-0.200, -0.200]"  # paired: the same in every picture
     assert found["identity (EdgeFace-S) ↑"][0].startswith("0.600 [0.500, 0.700]")
-    assert found["FID ↓"][0] == "12.3 (of 3 pictures)"
-    assert found["seconds a picture ↓"] == ["0.25", "0.25", ""]
-    assert found["pictures"][:2] == ["4", "4"]
+    assert found["FID ↓"][0] == "12.3 (of 3 images)"
+    assert found["seconds per image ↓"] == ["0.25", "0.25", ""]
+    assert found["images"][:2] == ["4", "4"]
     assert "one pass + 30 steps" in text
     assert "change" in text
 
@@ -79,12 +79,12 @@ def test_table_without_fid_and_of_two_sets() -> None:
         printed(report(result("one pass", fid=None), result("one pass", data="own", fid=None)))
     )
     assert "FID ↓" not in found
-    assert len(found["pictures"]) == 2  # no change between different pictures
+    assert len(found["images"]) == 2  # no change between different pictures
 
 
 def test_remarks_count_and_name() -> None:
     lines = remarks(report(result("one pass")))
-    assert lines[0].startswith("mean [95% bootstrap interval over pictures]")
+    assert lines[0].startswith("mean [95% bootstrap interval over images]")
     assert "batches of 2" in lines[0]
     assert lines[1] == (
         "7 unreadable: broken0.jpg, broken1.jpg, broken2.jpg, broken3.jpg, broken4.jpg and 2 more"
@@ -107,7 +107,7 @@ def test_files(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["report.json", "images.csv"]
     content = json.loads(files[0].read_text("utf-8"), parse_constant=pytest.fail)  # no NaN in it
     assert content == both.to_dict()
-    assert content["settings"] == {"seed": 0, "nothing": None}
+    assert content["settings"] == {"seed": 0, "nothing": None, "data": "photos"}
     first, second = content["results"]
     assert first["metrics"]["lpips_alexnet"]["mean"] == 0.5
     assert first["metrics"]["lpips_alexnet"]["better"] == "lower"
@@ -137,7 +137,7 @@ def test_files(tmp_path: Path) -> None:
     assert lines[3]["name"] == "d, e.png"
     assert lines[2]["lpips_alexnet"] == ""
     assert float(lines[4]["lpips_alexnet"]) == pytest.approx(0.05)
-    assert [line["way"] for line in lines].count("one pass + 30 steps") == 4
+    assert [line["method"] for line in lines].count("one pass + 30 steps") == 4
 
 
 def row(name: str, value: float, image: torch.Tensor | None) -> Row:
@@ -146,25 +146,24 @@ def row(name: str, value: float, image: torch.Tensor | None) -> Row:
 
 def test_the_worst_are_kept_worst_first() -> None:
     values = [0.3, 0.9, float("nan"), 0.1, 0.9, 0.5]
-    worst = Worst(4, "lpips_alexnet")
+    worst = Sheet(4, "lpips_alexnet")
     for i, value in enumerate(values):
         worst.offer(row(str(i), value, None if np.isnan(value) else tensor(i)))
     assert [kept.name for kept in worst.rows] == ["2", "1", "4", "5"]
-    least = Worst(2, "identity")
+    least = Sheet(2, "identity")
     for i, value in enumerate(values):
         least.offer(Row(str(i), tensor(0), [Cell("a", None, {"identity": value})]))
     assert [kept.name for kept in least.rows] == ["2", "3"]
 
 
-def test_sheets_show_pictures_beside_their_results(tmp_path: Path) -> None:
-    first = First(3)
+def test_sheets_show_images_beside_their_results() -> None:
+    first = Sheet(3)
     for i in range(5):
         first.offer(row(str(i), 0.5, None if i == 1 else tensor(i)))
     assert [kept.name for kept in first.rows] == ["0", "1", "2"]
-    first.save(tmp_path / "first.png")
-    page = Image.open(tmp_path / "first.png")
+    page = first.draw()
     assert page.width == 2 * (2 * 256 + 4) + 12  # two columns of picture and result
     assert page.crop((0, 0, 256, 256)).tobytes() == images.to_picture(tensor(0)).tobytes()
     assert page.getpixel((256 + 4 + 128 + 516 + 12, 128)) == (128, 128, 128)  # no result
     with pytest.raises(ImageError):
-        First(3).draw()
+        Sheet(3).draw()

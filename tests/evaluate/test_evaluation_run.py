@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +13,37 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
-from toy_evaluation import smooth, write_pictures
+from rich.console import Console
+from toy_evaluation import smooth, tensor, write_pictures
 
 from wplus import images
-from wplus.errors import ConfigError, ImageError
+from wplus.errors import ConfigError
 from wplus.evaluate import (
-    Batch,
-    Given,
-    Judge,
-    OnePass,
+    FaceNet,
+    Measure,
+    Method,
+    Metric,
     Pairs,
     Photographs,
-    Refined,
-    Report,
     Samples,
+    Scorer,
     evaluate,
+    load_scorer,
+    of_pairs,
+    one_pass,
+    refined,
+    run,
+    table,
 )
-from wplus.evaluate.ways import Outcome
+from wplus.evaluate.metrics import METRICS
+from wplus.evaluate.results import Report
+from wplus.losses import LPIPS
 from wplus.psp import PSP
 
 # --- the slow script: one picture at a time, NumPy where there is a choice
 
 
-def slow_lpips(judge: Judge, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    net = judge.lpips["alexnet"]
+def slow_lpips(net: LPIPS, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     shift = np.array([-0.030, -0.088, -0.188])[:, None, None]
     scale = np.array([0.458, 0.448, 0.450])[:, None, None]
     strides, paddings, pools = [4, 1, 1, 1, 1], [2, 2, 1, 1, 1], [False, True, True, False, False]
@@ -69,7 +77,7 @@ def slow_features(picture: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([*picture.mean(axis=(1, 2)), *picture[:2].reshape(2, -1).std(axis=1, ddof=1)])
 
 
-def slow_script(folder: Path, model: PSP, judge: Judge) -> tuple[dict[str, list[float]], float]:
+def slow_script(folder: Path, model: PSP, lpips: LPIPS) -> tuple[dict[str, list[float]], float]:
     values: dict[str, list[float]] = {"lpips_alexnet": [], "mse": [], "psnr": [], "identity": []}
     wanted, found = [], []
     for path in sorted(folder.iterdir()):
@@ -83,7 +91,7 @@ def slow_script(folder: Path, model: PSP, judge: Judge) -> tuple[dict[str, list[
         squared = ((output - target) ** 2).mean()
         values["mse"].append(squared)
         values["psnr"].append(20 * np.log10(255) - 10 * np.log10(squared * 127.5**2))
-        values["lpips_alexnet"].append(slow_lpips(judge, target, output))
+        values["lpips_alexnet"].append(slow_lpips(lpips, target, output))
         values["identity"].append(float(slow_face(target) @ slow_face(output)))
         wanted.append(slow_features(target))
         found.append(slow_features(output))
@@ -100,19 +108,21 @@ def copied(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 8])
-def test_against_a_slow_script(batch: int, tmp_path: Path, model: PSP, judge: Judge) -> None:
+def test_against_a_slow_script(
+    batch: int, tmp_path: Path, model: PSP, scorer: Scorer, lpips: LPIPS
+) -> None:
     folder = write_pictures(tmp_path / "photos", 7)  # more than the toy features have numbers
-    report = evaluate([Photographs(folder)], [OnePass(model)], judge, batch=batch)
+    report = evaluate([Photographs(folder)], [one_pass(model)], scorer, batch=batch)
     [result] = report.results
     assert result.names == [f"{i:03d}.png" for i in range(7)]  # batches of 2 and 8 leave a rest
-    expected, fid = slow_script(folder, model, judge)
+    expected, fid = slow_script(folder, model, lpips)
     assert set(result.values) == set(expected)
     for name, column in expected.items():
         np.testing.assert_allclose(result.values[name], column, rtol=2e-4, atol=3e-5, err_msg=name)
-        assert result.mean(name).mean == pytest.approx(np.mean(column), rel=2e-4, abs=3e-5)
-        assert result.mean(name).count == 7
-    assert result.fid == pytest.approx(fid, rel=1e-3)
-    assert (result.fid_images, result.fid_is_biased) == (7, True)
+        assert result.means[name].mean == pytest.approx(np.mean(column), rel=2e-4, abs=3e-5)
+        assert result.means[name].count == 7
+    assert result.sets["fid"].value == pytest.approx(fid, rel=1e-3)
+    assert (result.sets["fid"].images, report.to_dict()["results"][0]["fid"]["biased"]) == (7, True)
     assert result.seconds is not None
     assert len(result.seconds) == 7
     assert result.median_seconds is not None
@@ -121,25 +131,25 @@ def test_against_a_slow_script(batch: int, tmp_path: Path, model: PSP, judge: Ju
 
 
 def test_files_of_the_model_get_the_scores_of_the_model(
-    photos: Path, tmp_path: Path, model: PSP, judge: Judge
+    photos: Path, tmp_path: Path, model: PSP, scorer: Scorer
 ) -> None:
-    direct = evaluate([Photographs(photos)], [OnePass(model)], judge).results[0]
+    direct = evaluate([Photographs(photos)], [one_pass(model)], scorer).results[0]
     for path in photos.iterdir():
         code = model.encode(images.to_tensor(images.read(path)))
         images.save(model.decode(code)[0], tmp_path / "out" / path.name)
-    files = evaluate([Pairs(photos, tmp_path / "out")], [Given()], judge).results[0]
+    files = evaluate([Pairs(photos, tmp_path / "out")], [], scorer).results[0]
     assert files.names == [name.removesuffix(".png") for name in direct.names]
     assert files.seconds is None
     for name, column in direct.values.items():
         np.testing.assert_allclose(files.values[name], column, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_pictures_compared_with_themselves(photos: Path, judge: Judge) -> None:
-    [result] = evaluate([Pairs(photos, copied(photos))], [Given()], judge).results
-    assert result.fid == pytest.approx(0, abs=1e-12)
+def test_pictures_compared_with_themselves(photos: Path, scorer: Scorer) -> None:
+    [result] = evaluate([Pairs(photos, copied(photos))], [], scorer).results
+    assert result.sets["fid"].value == pytest.approx(0, abs=1e-12)
     expected = {"mse": 0.0, "lpips_alexnet": 0.0, "psnr": 100.0, "identity": 1.0}
     for name, value in expected.items():
-        assert result.mean(name).mean == pytest.approx(value, abs=1e-6)
+        assert result.means[name].mean == pytest.approx(value, abs=1e-6)
 
 
 def without_times(report: Report) -> dict[str, object]:
@@ -149,12 +159,14 @@ def without_times(report: Report) -> dict[str, object]:
     return content
 
 
-def test_equal_runs_give_equal_reports(photos: Path, model: PSP, judge: Judge) -> None:
-    ways = [OnePass(model), Refined(model, 1, judge.lpips["alexnet"])]
+def test_equal_runs_give_equal_reports(
+    photos: Path, model: PSP, scorer: Scorer, lpips: LPIPS
+) -> None:
+    methods = [one_pass(model), refined(model, 1, lpips)]
     sets = [Photographs(photos, limit=2), Samples(model, 1)]
-    first, second = (evaluate(sets, ways, judge, batch=2, seed=3) for _ in range(2))
+    first, second = (evaluate(sets, methods, scorer, batch=2, seed=3) for _ in range(2))
     assert without_times(first) == without_times(second)
-    assert [(r.data, r.way) for r in first.results] == [
+    assert [(r.data, r.method) for r in first.results] == [
         ("photos", "one pass"),
         ("photos", "one pass + 1 step"),
         ("unseen-seeds", "one pass"),
@@ -163,30 +175,30 @@ def test_equal_runs_give_equal_reports(photos: Path, model: PSP, judge: Judge) -
 
 
 def test_refinement_is_better_and_the_change_says_so(
-    photos: Path, model: PSP, judge: Judge
+    photos: Path, model: PSP, scorer: Scorer, lpips: LPIPS
 ) -> None:
-    ways = [OnePass(model), Refined(model, 4, judge.lpips["alexnet"])]
-    start, refined = evaluate([Photographs(photos, limit=2)], ways, judge, batch=2).results
-    loss = [r.values["mse"] + 0.8 * r.values["lpips_alexnet"] for r in (start, refined)]
+    methods = [one_pass(model), refined(model, 4, lpips)]
+    start, better = evaluate([Photographs(photos, limit=2)], methods, scorer, batch=2).results
+    loss = [r.values["mse"] + 0.8 * r.values["lpips_alexnet"] for r in (start, better)]
     assert (loss[1] < loss[0]).all()
-    change = refined.change_from(start)["lpips_alexnet"]
-    by_hand = refined.values["lpips_alexnet"] - start.values["lpips_alexnet"]
+    change = better.change_from(start)["lpips_alexnet"]
+    by_hand = better.values["lpips_alexnet"] - start.values["lpips_alexnet"]
     assert change.mean == pytest.approx(by_hand.mean())
     assert change.low is not None
     assert change.high is not None
     assert change.low <= by_hand.mean() <= change.high
-    other = evaluate([Photographs(photos, limit=1)], ways[:1], judge).results[0]
+    other = evaluate([Photographs(photos, limit=1)], methods[:1], scorer).results[0]
     with pytest.raises(ValueError, match="not run on the same images"):
-        refined.change_from(other)
+        better.change_from(other)
 
 
 def test_a_model_without_an_encoder_is_its_mean_code(
-    photos: Path, model: PSP, judge: Judge
+    photos: Path, model: PSP, scorer: Scorer, lpips: LPIPS
 ) -> None:
     bare = PSP(None, model.generator, model.config).eval().requires_grad_(False)
-    ways = [OnePass(bare), Refined(bare, 1, judge.lpips["alexnet"])]
-    report = evaluate([Photographs(photos, limit=2)], ways, judge)
-    assert [result.way for result in report.results] == ["mean code", "mean code + 1 step"]
+    methods = [one_pass(bare), refined(bare, 1, lpips)]
+    report = evaluate([Photographs(photos, limit=2)], methods, scorer)
+    assert [result.method for result in report.results] == ["mean code", "mean code + 1 step"]
     mean = images.resize(
         images.to_tensor(images.to_picture(bare.decode(bare.mean_codes[None])[0])), 256
     )
@@ -209,11 +221,11 @@ def test_samples_are_the_same_whatever_the_count(model: PSP) -> None:
 
 
 def test_files_that_cannot_be_read_are_named_and_counted(
-    photos: Path, model: PSP, judge: Judge
+    photos: Path, model: PSP, scorer: Scorer
 ) -> None:
     (photos / "001.png").write_text("I am a text.\n" * 50)
     (photos / "002b.jpg").write_bytes(b"")
-    report = evaluate([Photographs(photos)], [OnePass(model)], judge, batch=2)
+    report = evaluate([Photographs(photos)], [one_pass(model)], scorer, batch=2)
     assert [(f.name, f.kind) for f in report.failures] == [
         ("001.png", "unreadable"),
         ("002b.jpg", "unreadable"),
@@ -223,41 +235,38 @@ def test_files_that_cannot_be_read_are_named_and_counted(
         assert "\n" not in failure.line
     [result] = report.results
     assert result.names == ["000.png", "002.png", "003.png", "004.png"]
-    assert result.mean("mse").count == 4
-    assert result.fid_images == 4
+    assert result.means["mse"].count == 4
+    assert result.sets["fid"].images == 4
 
 
-def test_an_unreadable_partner_is_named(photos: Path, tmp_path: Path, judge: Judge) -> None:
+def test_an_unreadable_partner_is_named(photos: Path, tmp_path: Path, scorer: Scorer) -> None:
     second = tmp_path / "second"
     shutil.copytree(photos, second)
     (second / "003.png").write_bytes(b"\x89PNG")
-    report = evaluate([Pairs(photos, second)], [Given()], judge)
+    report = evaluate([Pairs(photos, second)], [], scorer)
     [failure] = report.failures
     assert failure.name == "003"
     assert str(second / "003.png") in failure.line
     assert report.results[0].names == ["000", "001", "002", "004"]
 
 
-@dataclass
-class Faulty:
-    """Gives every second picture back as it is, and of the others nothing."""
-
-    name: str = "faulty"
-
-    def run(self, batch: Batch) -> Outcome:
-        found: list[torch.Tensor | ImageError] = [
-            target[None] if int(name[:3]) % 2 else ImageError("values that are not finite")
-            for name, target in zip(batch.names, batch.targets)
-        ]
-        return Outcome(found, 1.0)
-
-    def warm_up(self, batch: Batch) -> None:
-        pass
+def faulty(targets: torch.Tensor) -> torch.Tensor:
+    """The images 1 and 3 as they are, and nothing of the others."""
+    kept = torch.cat([tensor(number) for number in (1, 3)])
+    same = torch.stack([(kept == target).flatten(1).all(1).any() for target in targets])
+    return torch.where(same[:, None, None, None], targets, torch.nan)
 
 
-def test_broken_results_are_named_and_have_no_score(photos: Path, judge: Judge) -> None:
-    report = evaluate([Photographs(photos)], [Faulty()], judge, batch=2)
-    assert [(f.name, f.kind, f.way) for f in report.failures] == [
+def test_broken_results_are_named_and_have_no_score(
+    photos: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = itertools.count()
+    monkeypatch.setattr(run.time, "perf_counter", lambda: float(next(times)))
+    warmed: list[int] = []
+    method = Method("faulty", faulty, lambda targets: warmed.append(len(targets)))
+    report = evaluate([Photographs(photos)], [method], scorer, batch=2)
+    assert warmed == [2]
+    assert [(f.name, f.kind, f.method) for f in report.failures] == [
         ("000.png", "broken result", "faulty"),
         ("002.png", "broken result", "faulty"),
         ("004.png", "broken result", "faulty"),
@@ -265,45 +274,48 @@ def test_broken_results_are_named_and_have_no_score(photos: Path, judge: Judge) 
     [result] = report.results
     assert len(result.names) == 5
     assert np.isnan(result.values["mse"]).tolist() == [True, False, True, False, True]
-    assert (result.mean("mse").mean, result.mean("mse").count) == (0.0, 2)
-    assert result.fid_images == 2
+    assert (result.means["mse"].mean, result.means["mse"].count) == (0.0, 2)
+    assert result.sets["fid"].images == 2
     assert result.seconds is not None
     assert result.seconds.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0]
 
 
 def test_a_model_that_gives_no_numbers_breaks_no_evaluation(
-    photos: Path, model: PSP, judge: Judge, monkeypatch: pytest.MonkeyPatch
+    photos: Path, model: PSP, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         model, "encode", lambda x: torch.full((len(x), model.num_styles, 16), torch.nan)
     )
-    report = evaluate([Photographs(photos, limit=2)], [OnePass(model)], judge)
+    report = evaluate([Photographs(photos, limit=2)], [one_pass(model)], scorer)
     assert [f.kind for f in report.failures] == ["broken result"] * 2
     [result] = report.results
-    assert (result.mean("mse").mean, result.mean("mse").count, result.fid) == (None, 0, None)
+    assert (result.means["mse"].mean, result.means["mse"].count, result.sets["fid"].value) == (
+        None,
+        0,
+        None,
+    )
 
 
 def test_faces_without_a_vector_are_named(
-    photos: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch
+    photos: Path, scorer: Scorer, face_net: FaceNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert judge.face is not None
-    sees = judge.face.embed
+    sees = face_net.embed
 
     def blind_in_the_dark(pictures: torch.Tensor) -> torch.Tensor:
         dark = pictures.mean(dim=(1, 2, 3)) < -0.99
         return torch.where(dark[:, None], torch.nan, sees(pictures))
 
-    monkeypatch.setattr(judge.face, "embed", blind_in_the_dark)
+    monkeypatch.setattr(face_net, "embed", blind_in_the_dark)
     Image.new("RGB", (256, 256)).save(photos / "001.png")
-    report = evaluate([Pairs(photos, copied(photos))], [Given()], judge)
+    report = evaluate([Pairs(photos, copied(photos))], [], scorer)
     [failure] = report.failures
-    assert (failure.name, failure.kind, failure.way) == ("001", "not recognized", "pictures")
+    assert (failure.name, failure.kind, failure.method) == ("001", "no identity", "files")
     [result] = report.results
-    assert result.mean("identity").count == 4
-    assert result.mean("mse").count == 5
+    assert result.means["identity"].count == 4
+    assert result.means["mse"].count == 5
 
 
-def test_pictures_that_are_not_square_lose_their_ends(tmp_path: Path, judge: Judge) -> None:
+def test_pictures_that_are_not_square_lose_their_ends(tmp_path: Path, scorer: Scorer) -> None:
     folder = tmp_path / "wide"
     folder.mkdir()
     wide = Image.new("RGB", (300, 256), "red")
@@ -314,39 +326,39 @@ def test_pictures_that_are_not_square_lose_their_ends(tmp_path: Path, judge: Jud
     [batch] = data.batches(8, [])
     torch.testing.assert_close(batch.targets[0], images.to_tensor(smooth(0))[0])
     large = images.to_tensor(smooth(1, 512)).reshape(3, 256, 2, 256, 2).mean(dim=(2, 4))
-    torch.testing.assert_close(batch.targets[1], large)
+    torch.testing.assert_close(batch.targets[1], large, atol=0.51 / 127.5, rtol=0)  # 8 bits
     assert data.cut == 1
-    report = evaluate([Pairs(folder, copied(folder))], [Given()], judge)
+    report = evaluate([Pairs(folder, copied(folder))], [], scorer)
     assert "not square" in " ".join(report.notes)
 
 
-def test_one_picture_has_no_fid_and_no_interval(photos: Path, model: PSP, judge: Judge) -> None:
-    report = evaluate([Photographs(photos, limit=1)], [OnePass(model)], judge)
+def test_one_picture_has_no_fid_and_no_interval(photos: Path, model: PSP, scorer: Scorer) -> None:
+    report = evaluate([Photographs(photos, limit=1)], [one_pass(model)], scorer)
     [result] = report.results
-    assert result.fid is None
-    assert result.mean("mse").low is None
+    assert result.sets["fid"].value is None
+    assert result.means["mse"].low is None
     assert any("no FID" in note for note in report.notes)
 
 
-def test_what_makes_no_sense_is_refused(photos: Path, model: PSP, judge: Judge) -> None:
+def test_what_makes_no_sense_is_refused(
+    photos: Path, model: PSP, scorer: Scorer, lpips: LPIPS
+) -> None:
     for path in photos.iterdir():
         path.write_text("text")
-    with pytest.raises(ConfigError, match=r"photos: none of 5 pictures can be used .*000\.png"):
-        evaluate([Photographs(photos)], [OnePass(model)], judge)
-    with pytest.raises(ConfigError, match="sets of different names"):
-        evaluate([Photographs(photos)] * 2, [OnePass(model)], judge)
-    with pytest.raises(ConfigError, match="ways of different names"):
-        evaluate([Photographs(photos)], [], judge)
+    with pytest.raises(ConfigError, match=r"photos: none of 5 images can be used .*000\.png"):
+        evaluate([Photographs(photos)], [one_pass(model)], scorer)
+    with pytest.raises(ConfigError, match="datasets of different names"):
+        evaluate([Photographs(photos)] * 2, [one_pass(model)], scorer)
+    with pytest.raises(ConfigError, match="methods of different names"):
+        evaluate([Photographs(photos)], [], scorer)
     with pytest.raises(ConfigError, match="a batch has at least 1"):
-        evaluate([Photographs(photos)], [OnePass(model)], judge, batch=0)
+        evaluate([Photographs(photos)], [one_pass(model)], scorer, batch=0)
     with pytest.raises(ConfigError, match="limit of 0"):
         Photographs(photos, limit=0)
     with pytest.raises(ConfigError, match="0 samples"):
         Samples(model, 0)
     with pytest.raises(ConfigError, match="0 steps"):
-        Refined(model, 0, judge.lpips["alexnet"])
-    with pytest.raises(ConfigError, match="only pairs"):
-        Given().run(Batch(["a"], torch.zeros(1, 3, 256, 256)))
+        refined(model, 0, lpips)
 
 
 def test_other_sources_are_refused(model: PSP) -> None:
@@ -354,12 +366,12 @@ def test_other_sources_are_refused(model: PSP) -> None:
 
     sketches = PSP(model.encoder, model.generator, replace(model.config, source="sketch"))
     with pytest.raises(ConfigError, match="reads sketch, not photographs"):
-        OnePass(sketches)
+        one_pass(sketches)
 
 
 @pytest.mark.network
 def test_alignment_comes_first_and_faceless_pictures_are_named(
-    tmp_path: Path, judge: Judge
+    tmp_path: Path, scorer: Scorer
 ) -> None:
     skimage = pytest.importorskip("skimage.data")
     folder = write_pictures(tmp_path / "a", 1)
@@ -374,3 +386,42 @@ def test_alignment_comes_first_and_faceless_pictures_are_named(
 
     [face] = faces.align(Image.fromarray(skimage.astronaut()))
     assert torch.equal(batch.targets, images.to_tensor(face.picture))
+
+
+def test_a_metric_of_ones_own_is_a_function_and_a_row(
+    photos: Path, model: PSP, lpips: LPIPS
+) -> None:
+    def l1(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (outputs - targets).abs().mean(dim=(1, 2, 3))
+
+    class Count:
+        count = 0
+
+        def update(self, features: torch.Tensor) -> None:
+            self.count += len(features)
+
+    def both(outputs: Count, targets: Count) -> float:
+        return float(outputs.count + targets.count)
+
+    standard = list(METRICS)
+    METRICS.register(Metric("l1", "L1 in [−1, 1]", of_pairs(l1), digits=4))
+    METRICS.register(
+        Metric("both", "images of both", lambda _: Measure(both, statistics=Count), False)
+    )
+    try:
+        scorer = load_scorer(without=[name for name in standard if name != "mse"])
+        assert scorer.names() == ["mse", "l1"] and scorer.names(of_sets=True) == ["both"]
+        report = evaluate([Photographs(photos, limit=2)], [one_pass(model)], scorer)
+        [result] = report.results
+        mean = result.means["l1"].mean
+        assert mean is not None and mean**2 < (result.means["mse"].mean or 0)
+        content = report.to_dict()["results"][0]
+        assert content["metrics"]["l1"]["better"] == "lower"
+        assert content["both"] == {"value": 4.0, "images": 2, "biased": False}
+        console = Console(file=io.StringIO(), width=120)
+        console.print(table(report))
+        assert "L1 in [−1, 1] ↓" in console.file.getvalue()  # type: ignore[attr-defined]
+        assert "images of both ↑" in console.file.getvalue()  # type: ignore[attr-defined]
+    finally:
+        METRICS.unregister("l1")
+        METRICS.unregister("both")

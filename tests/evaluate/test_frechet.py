@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from wplus.errors import ConfigError
-from wplus.evaluate import FeatureStatistics, frechet_distance
+from wplus.evaluate.frechet import FeatureStatistics, frechet_distance
 
 
 def statistics(features: NDArray[np.float64], batch: int = 7) -> FeatureStatistics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from wplus import __version__
 from wplus.errors import WplusError
+from wplus.progress import ProgressFor
 
 if TYPE_CHECKING:  # torch takes seconds to import: help and file lists go without it
     import torch
@@ -109,6 +110,16 @@ def bar(quiet: bool) -> Iterator[Progress]:
     hidden = quiet or not console.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=hidden) as progress:
         yield progress
+
+
+def stages(progress: Progress) -> ProgressFor:
+    """A bar for each named part of the work."""
+
+    def begin(name: str) -> Callable[[int, int], None]:
+        task = progress.add_task(name, total=None)
+        return lambda done, total: progress.update(task, completed=done, total=total)
+
+    return begin
 
 
 def show(table: Table) -> None:

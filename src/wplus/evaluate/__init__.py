@@ -1,53 +1,46 @@
-"""How good a model, or a folder of reconstructions, is: scores, intervals, tables and pictures.
+"""Scores of a model, or of a folder of outputs, with intervals; tables, reports and sheets.
 
-judge = wplus.evaluate.load_judge()
+scorer = wplus.evaluate.load_scorer()
 photographs = wplus.evaluate.Photographs("photos", "photos256")
-report = wplus.evaluate.evaluate([photographs], [wplus.evaluate.OnePass(model)], judge)
-report.results[0].mean("lpips_alexnet")          # mean and its 95 % interval
+report = wplus.evaluate.evaluate([photographs], [wplus.evaluate.one_pass(model)], scorer)
+report.results[0].means["lpips_alexnet"]          # mean and its 95 % interval
 """
 
-from wplus.evaluate.bootstrap import Interval, intervals
-from wplus.evaluate.data import Batch, DataSet, Pairs, Photographs, Samples
-from wplus.evaluate.folders import evaluate_folders
-from wplus.evaluate.frechet import FeatureStatistics, frechet_distance
-from wplus.evaluate.metrics import METRICS, Judge, load_judge
-from wplus.evaluate.networks import FaceNet, InceptionFeatures
-from wplus.evaluate.report import remarks, table, write
-from wplus.evaluate.results import Failure, Report, Result
-from wplus.evaluate.run import evaluate
-from wplus.evaluate.settings import Settings
-from wplus.evaluate.sheets import First, Worst
-from wplus.evaluate.ways import Given, OnePass, Outcome, Refined, Way
+from __future__ import annotations
 
-__all__ = [
-    "METRICS",
-    "Batch",
-    "DataSet",
-    "FaceNet",
-    "Failure",
-    "FeatureStatistics",
-    "First",
-    "Given",
-    "InceptionFeatures",
-    "Interval",
-    "Judge",
-    "OnePass",
-    "Outcome",
-    "Pairs",
-    "Photographs",
-    "Refined",
-    "Report",
-    "Result",
-    "Samples",
-    "Settings",
-    "Way",
-    "Worst",
-    "evaluate",
-    "evaluate_folders",
-    "frechet_distance",
-    "intervals",
-    "load_judge",
-    "remarks",
-    "table",
-    "write",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wplus.evaluate.bootstrap import intervals
+    from wplus.evaluate.datasets import Dataset, Pairs, Photographs, Samples
+    from wplus.evaluate.files import evaluate_files
+    from wplus.evaluate.methods import Method, one_pass, refined
+    from wplus.evaluate.metrics import METRICS, Measure, Metric, Scorer, load_scorer, of_pairs
+    from wplus.evaluate.networks import FaceNet
+    from wplus.evaluate.options import Options
+    from wplus.evaluate.report import remarks, table, write
+    from wplus.evaluate.run import evaluate
+
+_NAMES = {
+    "bootstrap": "intervals",
+    "datasets": "Dataset Pairs Photographs Samples",
+    "files": "evaluate_files",
+    "methods": "Method one_pass refined",
+    "metrics": "METRICS Measure Metric Scorer load_scorer of_pairs",
+    "networks": "FaceNet",
+    "options": "Options",
+    "report": "remarks table write",
+    "run": "evaluate",
+}
+__all__ = ["METRICS", "Dataset", "FaceNet", "Measure", "Method", "Metric", "Options", "Pairs"]
+__all__ += ["Photographs", "Samples", "Scorer", "evaluate", "evaluate_files", "intervals"]
+__all__ += ["load_scorer", "of_pairs", "one_pass", "refined", "remarks", "table", "write"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name on its first use: the command reads `options` without waiting for torch."""
+    for module, names in _NAMES.items():
+        if name in names.split():
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,183 +1,220 @@
-"""What is measured of each picture: distances to the target, and whether it is the same person."""
+"""The metrics: how an output is compared with its target, image by image or as a set.
+
+A metric is a row of `METRICS`. One of your own is a function and a row:
+
+    def l1(outputs, targets):              # (N, 3, 256, 256) in [-1, 1] each → (N,)
+        return (outputs - targets).abs().mean(dim=(1, 2, 3))
+
+    METRICS.register(Metric("l1", "L1 in [−1, 1]", of_pairs(l1), digits=4))
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from wplus.evaluate.frechet import UNBIASED_FROM, FeatureStatistics, frechet_distance
 from wplus.evaluate.networks import FaceNet, InceptionFeatures
-from wplus.losses import LPIPS, load_lpips
+from wplus.losses import load_lpips
+from wplus.registry import Registry
 
-SIZE = 256  # everything is judged at 256², like everywhere in the method
+SIZE = 256  # images are compared at 256², as in the paper's losses
 PSNR_CEILING = 100.0
-"""PSNR of equal pictures, which would be infinite, and every mean with it. The smallest difference
-that two 8-bit pictures of 256² can have is 101 dB."""
+"""PSNR of equal images, which would be infinite, and every mean with it. The smallest difference
+that two 8-bit images of 256² can have is 101 dB."""
+
+
+class Statistics(Protocol):
+    """Accumulates the features of a set."""
+
+    count: int
+
+    def update(self, features: Any) -> None:
+        """Add the features of N images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """A metric with its network loaded.
+
+    Attributes:
+        score: compares features of outputs with features of their targets, (N,) values; with
+            `statistics`, the accumulated statistics of all outputs with those of all targets.
+        features: images (N, 3, 256, 256) in [-1, 1] to what is compared, computed once per image;
+            by default the images themselves.
+        statistics: makes an empty accumulator, for a metric of whole sets; None for one of images.
+        network: name of the network, for titles.
+    """
+
+    score: Callable[[Any, Any], Any]
+    features: Callable[[Tensor], Any] = lambda images: images
+    statistics: Callable[[], Statistics] | None = None
+    network: str = ""
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """Where networks run, and the ONNX file of the face network (None: EdgeFace-S)."""
+
+    device: torch.device | str = "cpu"
+    face_net: str | None = None
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a number is called and read.
+    """A row of `METRICS`.
 
     Attributes:
-        title: for tables; {face} stands for the face net's name.
-        lower: whether lower is better.
-        digits: after the point.
+        name: key in reports, column of `images.csv`; also what `wplus evaluate --without` takes.
+        title: for tables; {network} is replaced by `Measure.network`.
+        load: builds the measure, fetching its network on first use; see `of_pairs`.
+        lower_is_better: the better direction.
+        digits: after the decimal point, in tables.
+        caption: short title under the images of a sheet; empty to leave it out there.
+        undefined: why an image may have no value (NaN), for the list of failures.
+        least: images below which a metric of sets has no value.
+        unbiased_from: images below which a metric of sets is biased, which `caveat` then explains.
     """
 
+    name: str
     title: str
-    lower: bool
-    digits: int
+    load: Callable[[LoadOptions], Measure]
+    lower_is_better: bool = True
+    digits: int = 3
+    caption: str = ""
+    undefined: str = "the metric is not a number"
+    least: int = 1
+    unbiased_from: int = 0
+    caveat: str = ""
 
 
-METRICS: Mapping[str, Metric] = {
-    "lpips_alexnet": Metric("LPIPS (AlexNet)", lower=True, digits=3),
-    "lpips_vgg16": Metric("LPIPS (VGG)", lower=True, digits=3),
-    "mse": Metric("MSE in [−1, 1]", lower=True, digits=4),
-    "psnr": Metric("PSNR (dB)", lower=False, digits=2),
-    "identity": Metric("identity ({face})", lower=False, digits=3),
-}
-"""The metrics of single pictures, in the order of tables."""
-OPTIONAL = ("lpips-alexnet", "lpips-vgg16", "identity", "fid")
-"""What may be left out: each needs a file to be fetched."""
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """Pictures to be reached, and everything about them that is computed only once.
-
-    Attributes:
-        images: (N, 3, 256, 256) in [-1, 1].
-        perceptual: features of each LPIPS.
-        faces: (N, D) unit vectors on the CPU, or None.
-        inception: (N, 2048) features, or None.
-    """
-
-    images: Tensor
-    perceptual: Mapping[str, Sequence[Tensor]]
-    faces: Tensor | None
-    inception: Tensor | None
-
-    def of(self, chosen: Sequence[int]) -> Target:
-        """The same for some of the pictures."""
-        rows = list(chosen)
-        return Target(
-            self.images[rows],
-            {name: [layer[rows] for layer in layers] for name, layers in self.perceptual.items()},
-            None if self.faces is None else self.faces[rows],
-            None if self.inception is None else self.inception[rows],
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """Scores of a batch.
-
-    Attributes:
-        values: by name of `METRICS`, (N,) float64 on the CPU; NaN where there is none.
-        inception: (N, 2048) features of the outputs, or None.
-    """
-
-    values: Mapping[str, Tensor]
-    inception: Tensor | None
-
-
-class Features(Protocol):
-    """What FID is computed from: (N, 3, H, W) in [-1, 1] to (N, dimension)."""
-
-    dimension: int
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The features of pictures."""
-
-
-class Judge:
-    """The metrics that were asked for, with their nets.
+def of_pairs(score: Callable[[Tensor, Tensor], Tensor]) -> Callable[[LoadOptions], Measure]:
+    """`Metric.load` of a function that needs no network.
 
     Args:
-        lpips: nets by name, "alexnet" and "vgg16"; on the device where pictures are judged.
-        face: for identity; None leaves it out.
-        inception: for FID; None leaves it out.
-
-    Attributes:
-        lpips, face, inception: the same.
+        score: outputs and targets, (N, 3, 256, 256) in [-1, 1] each, to (N,) values.
     """
-
-    def __init__(
-        self,
-        lpips: Mapping[str, LPIPS],
-        face: FaceNet | None = None,
-        inception: Features | None = None,
-    ) -> None:
-        self.lpips = lpips
-        self.face = face
-        self.inception = inception
-
-    @property
-    def metrics(self) -> list[str]:
-        """Names of the values that `compare` gives, in the order of `METRICS`."""
-        known = {"mse", "psnr", *(f"lpips_{net}" for net in self.lpips)}
-        known |= set() if self.face is None else {"identity"}
-        return [name for name in METRICS if name in known]
-
-    @torch.no_grad()
-    def target(self, images: Tensor) -> Target:
-        """What `compare` needs of the pictures (N, 3, 256, 256) in [-1, 1] to be reached."""
-        return Target(
-            images,
-            {name: net.features(images) for name, net in self.lpips.items()},
-            None if self.face is None else self.face.embed(images),
-            None if self.inception is None else self.inception(images),
-        )
-
-    @torch.no_grad()
-    def compare(self, outputs: Tensor, target: Target) -> Scores:
-        """Score pictures (N, 3, 256, 256) in [-1, 1], each against its own target."""
-        squared = mse(outputs, target.images)
-        values = {"mse": squared, "psnr": psnr(squared)}
-        for name, net in self.lpips.items():
-            values[f"lpips_{name}"] = net.distance(net.features(outputs), target.perceptual[name])
-        if self.face is not None and target.faces is not None:
-            values["identity"] = (self.face.embed(outputs) * target.faces).sum(dim=1)
-        features = None if self.inception is None else self.inception(outputs)
-        return Scores({name: value.cpu().double() for name, value in values.items()}, features)
+    return lambda options: Measure(score)
 
 
 def mse(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error (N,) float64 of pictures (N, 3, H, W), in the square of their units."""
-    # Float64 where there is any, since the mean of 200,000 squares is what PSNR takes a log of.
-    kind = torch.float32 if outputs.device.type == "mps" else torch.float64
-    return (outputs.to(kind) - targets.to(kind)).square().mean(dim=(1, 2, 3))
+    """Mean squared error (N,) float64 of images (N, 3, H, W), in the square of their units."""
+    # float64 (which MPS lacks): PSNR takes the logarithm of a mean of 200,000 squares.
+    dtype = torch.float32 if outputs.device.type == "mps" else torch.float64
+    return (outputs.to(dtype) - targets.to(dtype)).square().mean(dim=(1, 2, 3))
 
 
-def psnr(squared: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of mean squared errors in [-1, 1]: 10·log10(2² / MSE)."""
-    return (10 * torch.log10(4 / squared)).clamp(max=PSNR_CEILING)
+def psnr(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio (N,) in dB of images in [-1, 1]: 10·log10(2² / MSE)."""
+    return (10 * torch.log10(4 / mse(outputs, targets))).clamp(max=PSNR_CEILING)
 
 
-def load_judge(
-    device: torch.device | str = "cpu",
-    face_net: str | None = None,
-    without: Sequence[str] = (),
-) -> Judge:
-    """A judge with its nets, fetched on first use.
+def _lpips(net: str, options: LoadOptions) -> Measure:
+    network = load_lpips(net).to(options.device)
+    return Measure(network.distance, network.features)
+
+
+def _identity(options: LoadOptions) -> Measure:
+    network = FaceNet(options.face_net)
+    return Measure(lambda a, b: (a * b).sum(dim=1), network.embed, network=network.name)
+
+
+def _fid(options: LoadOptions) -> Measure:
+    network = InceptionFeatures(options.device)
+    statistics = partial(FeatureStatistics, network.dimension)
+    return Measure(lambda a, b: frechet_distance(b, a), network, statistics)
+
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    [
+        Metric("lpips_alexnet", "LPIPS (AlexNet)", partial(_lpips, "alexnet"), caption="LPIPS"),
+        Metric("lpips_vgg16", "LPIPS (VGG)", partial(_lpips, "vgg16")),
+        Metric("mse", "MSE in [−1, 1]", of_pairs(mse), digits=4, caption="MSE"),
+        Metric("psnr", "PSNR (dB)", of_pairs(psnr), lower_is_better=False, digits=2),
+        Metric(
+            "identity",
+            "identity ({network})",
+            _identity,
+            lower_is_better=False,
+            caption="id",
+            undefined="the face network gives no vector for the image or its target",
+        ),
+        Metric(
+            "fid",
+            "FID",
+            _fid,
+            digits=1,
+            least=2,
+            unbiased_from=UNBIASED_FROM,
+            caveat=f"FID of fewer than {UNBIASED_FROM:,} images is too large, the more so the"
+            " fewer there are: compare it only between runs on equally many",
+        ),
+    ],
+)
+"""The metrics in the order of tables. `register` adds one to tables, reports and the command."""
+
+
+class Scorer:
+    """Metrics with their networks, ready to compare images.
 
     Args:
-        device: where LPIPS and Inception run.
-        face_net: an ONNX file; None for EdgeFace-S.
-        without: names of `OPTIONAL` that are not to be measured, nor fetched.
+        measures: by name of `METRICS`.
+        device: where images are compared.
+    """
+
+    def __init__(self, measures: Mapping[str, Measure], device: torch.device | str = "cpu") -> None:
+        self.measures = dict(measures)
+        self.device = torch.device(device)
+
+    def names(self, of_sets: bool = False) -> list[str]:
+        """Names of the metrics of images, or of those of sets."""
+        return [n for n, m in self.measures.items() if (m.statistics is not None) == of_sets]
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> dict[str, Any]:
+        """What each metric compares of images (N, 3, 256, 256) in [-1, 1], by name."""
+        images = images.to(self.device)
+        return {name: measure.features(images) for name, measure in self.measures.items()}
+
+    @torch.no_grad()
+    def compare(self, outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Scores of each output against its own target.
+
+        Args:
+            outputs: see `features`.
+            targets: the same, of the targets.
+
+        Returns:
+            Values of the metrics of images by name, (N,) float64 on the CPU; NaN where undefined.
+        """
+        return {
+            name: self.measures[name].score(outputs[name], targets[name]).cpu().double()
+            for name in self.names()
+        }
+
+
+def load_scorer(
+    device: torch.device | str = "cpu", face_net: str | None = None, without: Iterable[str] = ()
+) -> Scorer:
+    """All metrics of `METRICS` with their networks, which are fetched on first use.
+
+    Args:
+        device: where they run.
+        face_net: an ONNX file for identity; None for EdgeFace-S.
+        without: names of metrics to leave out.
 
     Raises:
-        WeightsError: a net cannot be fetched.
-        FormatError: `face_net` is no face net.
+        ConfigError: `without` names a metric that does not exist.
+        WeightsError: a network cannot be fetched.
+        FormatError: `face_net` is no face network.
     """
-    nets = [net for net in ("alexnet", "vgg16") if f"lpips-{net}" not in without]
-    face = None if "identity" in without else FaceNet(face_net)  # a wrong file shows before a fetch
-    return Judge(
-        {net: load_lpips(net).to(device) for net in nets},
-        face,
-        None if "fid" in without else InceptionFeatures(device),
-    )
+    left_out = {METRICS.find(name).name for name in without}
+    options = LoadOptions(device, face_net)
+    rows = [row for row in METRICS.values() if row.name not in left_out]
+    return Scorer({row.name: row.load(options) for row in rows}, device)

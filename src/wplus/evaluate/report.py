@@ -1,4 +1,4 @@
-"""A report as a table in the terminal, and as files: JSON, CSV."""
+"""A report as a table for the terminal, and as files: JSON, CSV."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wplus.evaluate.bootstrap import LEVEL, Interval
-from wplus.evaluate.frechet import UNBIASED_FROM
 from wplus.evaluate.metrics import METRICS
-from wplus.evaluate.results import Report, Result
+from wplus.evaluate.results import MethodScores, Report
 from wplus.files import atomic
 
 if TYPE_CHECKING:
@@ -25,40 +24,36 @@ _NAMED = 5  # failures in a line of the summary
 
 
 def table(report: Report) -> Table:
-    """Metrics down, sets and ways across; after the first way of a set, also the change from it."""
+    """Metrics down, datasets and methods across, and the change from a dataset's first method."""
     from rich.table import Column, Table
 
     columns = [Column("")]
     for result in report.results:
-        columns.append(Column(f"{result.data}\n{result.way}", justify="right"))
-        if report.first_way(result.data) is not result:
-            columns.append(
-                Column(f"change\nfrom {report.first_way(result.data).way}", justify="right")
-            )
+        columns.append(Column(f"{result.data}\n{result.method}", justify="right"))
+        first = report.baseline(result.data)
+        if first is not result:
+            columns.append(Column(f"change\nfrom {first.method}", justify="right"))
     shown = Table(*columns)
-    for name in report.results[0].values:
-        metric = METRICS[name]
-        cells = [metric.title.format(face=report.face_net) + (" ↓" if metric.lower else " ↑")]
+
+    def add(title: str, cell: Callable[[MethodScores], str], metric: str = "") -> None:
+        cells = []
         for result in report.results:
-            cells.append(_interval(result.mean(name), metric.digits))
-            first = report.first_way(result.data)
+            cells.append(cell(result))
+            first = report.baseline(result.data)
             if first is not result:
-                cells.append(_interval(result.change_from(first)[name], metric.digits, sign="+"))
-        shown.add_row(*cells)
-    _add_row(shown, report, "FID ↓", _fid)
-    _add_row(shown, report, "seconds a picture ↓", _seconds)
-    _add_row(shown, report, "pictures", lambda result: f"{len(result.names)}")
+                change = result.change_from(first)[metric] if metric else None
+                cells.append(_interval(change, METRICS[metric].digits, "+") if change else "")
+        if any(cells):
+            shown.add_row(title, *cells)
+
+    for name in report.results[0].values:
+        digits = METRICS[name].digits
+        add(report.title(name), lambda r, n=name, d=digits: _interval(r.means[n], d), name)  # type: ignore[misc]
+    for name in report.results[0].sets:
+        add(report.title(name), lambda r, n=name: _of_set(r, n))  # type: ignore[misc]
+    add("seconds per image ↓", _seconds)
+    add("images", lambda result: f"{len(result.names)}")
     return shown
-
-
-def _add_row(shown: Table, report: Report, title: str, cell: Callable[[Result], str]) -> None:
-    texts = [
-        (cell(result), report.first_way(result.data) is not result) for result in report.results
-    ]
-    if any(text for text, _ in texts):
-        shown.add_row(
-            title, *(part for text, more in texts for part in ([text, ""] if more else [text]))
-        )
 
 
 def _interval(interval: Interval, digits: int, sign: str = "") -> str:
@@ -70,42 +65,37 @@ def _interval(interval: Interval, digits: int, sign: str = "") -> str:
     return f"{mean} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
 
 
-def _fid(result: Result) -> str:
-    return "" if result.fid is None else f"{result.fid:.1f} (of {result.fid_images} pictures)"
+def _of_set(result: MethodScores, metric: str) -> str:
+    of_set = result.sets[metric]
+    if of_set.value is None:
+        return ""
+    return f"{of_set.value:.{METRICS[metric].digits}f} (of {of_set.images} images)"
 
 
-def _seconds(result: Result) -> str:
+def _seconds(result: MethodScores) -> str:
     return "" if result.median_seconds is None else f"{result.median_seconds:.3g}"
 
 
 def remarks(report: Report) -> list[str]:
-    """Lines to stand under the table: what its numbers are, what was not scored, and caveats."""
-    lines = [f"mean [{LEVEL:.0%} bootstrap interval over pictures]"]
+    """Lines below the table: what its numbers are, what has no score, caveats."""
+    lines = [f"mean [{LEVEL:.0%} bootstrap interval over images]"]
     timed = next((result for result in report.results if result.seconds is not None), None)
     if timed is not None:
         size = f"batches of {timed.batch}" if timed.batch > 1 else "one at a time"
         lines[0] += f"; seconds: median, {size}, after a warm-up"
-    kinds = Counter(failure.kind for failure in report.failures)
-    for kind, count in kinds.items():
-        found = [failure for failure in report.failures if failure.kind == kind]
-        names = ", ".join(_name(failure.name, failure.way) for failure in found[:_NAMED])
+    for kind, count in Counter(failure.kind for failure in report.failures).items():
+        labels = [failure.label for failure in report.failures if failure.kind == kind]
         more = f" and {count - _NAMED} more" if count > _NAMED else ""
-        lines.append(f"{count} {kind}: {names}{more}")
-    few = sorted({result.fid_images for result in report.results if result.fid is not None})
-    if few and few[0] < UNBIASED_FROM:
-        lines.append(
-            f"FID of fewer than {UNBIASED_FROM:,} pictures is too large, and the more so the fewer"
-            " there are: compare it only between runs on as many"
-        )
+        lines.append(f"{count} {kind}: {', '.join(labels[:_NAMED])}{more}")
+    for name in report.results[0].sets:
+        sets = [result.sets[name] for result in report.results]
+        if any(s.value is not None and s.images < METRICS[name].unbiased_from for s in sets):
+            lines.append(METRICS[name].caveat)
     return lines + report.notes
 
 
-def _name(name: str, way: str) -> str:
-    return f"{name} ({way})" if way else name
-
-
 def write(report: Report, folder: Path) -> list[Path]:
-    """Write `report.json` (everything) and `images.csv` (a row for each picture and way).
+    """Write `report.json` (everything) and `images.csv` (a row for each image and method).
 
     Returns:
         Their paths.
@@ -122,11 +112,11 @@ def write(report: Report, folder: Path) -> list[Path]:
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         rows = csv.writer(file)
-        rows.writerow(["data", "way", "name", *metrics, "seconds"])
+        rows.writerow(["data", "method", "name", *metrics, "seconds"])
         for result in report.results:
             for i, name in enumerate(result.names):
                 values = [result.values[metric][i] for metric in metrics]
                 seconds = math.nan if result.seconds is None else result.seconds[i]
                 cells = ["" if math.isnan(x) else repr(float(x)) for x in (*values, seconds)]
-                rows.writerow([result.data, result.way, name, *cells])
+                rows.writerow([result.data, result.method, name, *cells])
     return [folder / JSON_FILE, folder / CSV_FILE]

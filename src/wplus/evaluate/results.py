@@ -1,4 +1,4 @@
-"""What an evaluation found out: numbers of every image, means with intervals, what failed."""
+"""Results of an evaluation: the scores of every image, means with intervals, failures."""
 
 from __future__ import annotations
 
@@ -7,163 +7,163 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wplus.evaluate.bootstrap import Interval, intervals
-from wplus.evaluate.frechet import UNBIASED_FROM
 from wplus.evaluate.metrics import METRICS
-
-FailureKind = Literal["unreadable", "no face", "broken result", "not recognized"]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that is not scored, or not by every metric.
+    """An image that has no score, or not every score.
 
     Attributes:
-        data: name of the set.
+        data: name of the dataset.
         name: of the image.
-        kind: "unreadable" and "no face" in the set itself; "broken result" where a model gave
-            numbers that are no picture; "not recognized" where only identity is missing.
+        kind: "unreadable" or "no face" for an image of the dataset; "broken result" where a method
+            gave values that are no image; "no identity" where only that metric has no value.
         reason: one line.
-        way: what made the result, where it is its fault.
+        method: what made the result, where the result is at fault.
     """
 
     data: str
     name: str
-    kind: FailureKind
+    kind: str
     reason: str
-    way: str = ""
+    method: str = ""
 
     @property
     def line(self) -> str:
         """The reason, with the image named once."""
-        if (
-            self.kind == "unreadable" and self.name in self.reason
-        ):  # the reason starts with the file
+        if self.kind == "unreadable" and self.name in self.reason:  # it starts with the path
             return self.reason
-        name = f"{self.name} ({self.way})" if self.way else self.name
-        return f"{name}: {self.reason}"
+        return f"{self.label}: {self.reason}"
+
+    @property
+    def label(self) -> str:
+        """The image, and the method that failed on it."""
+        return f"{self.name} ({self.method})" if self.method else self.name
+
+
+@dataclass(frozen=True)
+class SetValue:
+    """A metric of whole sets: its value, None for too few images, and the images in either set."""
+
+    value: float | None
+    images: int
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
-    """One way of reconstruction on one set.
+class MethodScores:
+    """The scores of one method on one dataset.
 
     Attributes:
-        data: name of the set.
-        way: how the images were reconstructed.
+        data: name of the dataset.
+        method: name of the method.
         names: of the N images.
-        values: by name of `METRICS`, (N,) float64; NaN where there is none.
-        seconds: a picture, for each image, (N,) (images of one batch share its time); None for
-            pictures that were there before.
-        batch: images reconstructed at once.
-        fid: None where it was not asked for, or there are too few images.
-        fid_images: of either set, that FID was computed from.
+        values: metrics of images by name, (N,) float64; NaN where undefined.
+        sets: metrics of sets by name.
+        seconds: per image, (N,) (images of a batch share its time); None for existing files.
+        batch: images per batch.
         seed: of the bootstrap.
     """
 
     data: str
-    way: str
+    method: str
     names: list[str]
     values: Mapping[str, NDArray[np.float64]]
-    seconds: NDArray[np.float64] | None
-    batch: int
-    fid: float | None
-    fid_images: int
+    sets: Mapping[str, SetValue] = field(default_factory=dict)
+    seconds: NDArray[np.float64] | None = None
+    batch: int = 1
     seed: int = 0
 
     @cached_property
     def means(self) -> dict[str, Interval]:
-        """Mean and interval of every metric; all of them from the same draws."""
+        """Mean and interval of every metric of images; all of them from the same draws."""
         table = np.stack(list(self.values.values()), axis=1)
         return dict(zip(self.values, intervals(table, self.seed)))
 
-    def mean(self, metric: str) -> Interval:
-        """Mean and interval of one metric."""
-        return self.means[metric]
-
-    def change_from(self, other: Result) -> dict[str, Interval]:
-        """Mean of the differences to another way on the same images, with paired intervals.
+    def change_from(self, other: MethodScores) -> dict[str, Interval]:
+        """Mean difference to another method on the same images, with paired intervals.
 
         Raises:
-            ValueError: the other result is of other images.
+            ValueError: the other scores are of other images.
         """
         if self.names != other.names or self.data != other.data:
-            raise ValueError(f"{self.way} and {other.way} were not run on the same images")
-        common = [name for name in self.values if name in other.values]
-        table = np.stack([self.values[name] - other.values[name] for name in common], axis=1)
-        return dict(zip(common, intervals(table, self.seed)))
+            raise ValueError(f"{self.method} and {other.method} were not run on the same images")
+        table = np.stack([self.values[name] - other.values[name] for name in self.values], axis=1)
+        return dict(zip(self.values, intervals(table, self.seed)))
 
     @property
     def median_seconds(self) -> float | None:
-        """Seconds a picture."""
+        """Median seconds per image."""
         return None if self.seconds is None else statistics.median(self.seconds.tolist())
-
-    @property
-    def fid_is_biased(self) -> bool:
-        """Whether there are fewer images than FID has features."""
-        return self.fid_images < UNBIASED_FROM
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything that was found out.
+    """An evaluation.
 
     Attributes:
-        settings: what was run, for whoever wants to repeat it.
-        results: sets one after the other, each with all its ways.
-        failures: in the order in which they came.
-        face_net: name of the net behind "identity", if there is one.
+        results: dataset by dataset, each with all its methods.
+        failures: in the order in which they occurred.
+        notes: remarks on the datasets.
+        networks: names of the networks behind metrics, by metric.
+        settings: of the run, to repeat it.
     """
 
-    settings: Mapping[str, Any]
-    results: list[Result]
+    results: list[MethodScores]
     failures: list[Failure]
-    face_net: str = ""
     notes: list[str] = field(default_factory=list)
+    networks: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def first_way(self, data: str) -> Result:
-        """The result that the other ways on this set are compared with."""
+    def title(self, metric: str) -> str:
+        """Title of a metric with its network and its better direction."""
+        row = METRICS[metric]
+        title = row.title.format(network=self.networks.get(metric, ""))
+        return f"{title} {'↓' if row.lower_is_better else '↑'}"
+
+    def baseline(self, data: str) -> MethodScores:
+        """The first method on this dataset, with which the others are compared."""
         return next(result for result in self.results if result.data == data)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: no NaN, no infinity."""
+        """For JSON: numbers, texts, lists and dictionaries; None for what is not finite."""
         content = {
             "settings": dict(self.settings),
             "results": [self._entry(result) for result in self.results],
             "failures": [asdict(failure) for failure in self.failures],
             "notes": self.notes,
         }
-        cleaned: dict[str, Any] = _finite(content)
+        cleaned: dict[str, Any] = _plain(content)
         return cleaned
 
-    def _entry(self, result: Result) -> dict[str, Any]:
+    def _entry(self, result: MethodScores) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "data": result.data,
-            "way": result.way,
+            "method": result.method,
             "images": len(result.names),
             "metrics": {
-                name: {**asdict(interval), "better": "lower" if METRICS[name].lower else "higher"}
+                name: {**asdict(interval), "better": _better(name)}
                 for name, interval in result.means.items()
             },
         }
-        if result.fid is not None:
-            entry["fid"] = {
-                "value": result.fid,
-                "images": result.fid_images,
-                "biased": result.fid_is_biased,
-            }
+        for name, of_set in result.sets.items():
+            if of_set.value is not None:
+                biased = of_set.images < METRICS[name].unbiased_from
+                entry[name] = {**asdict(of_set), "biased": biased}
         if result.seconds is not None:
             entry["seconds"] = {"median": result.median_seconds, "batch": result.batch}
-        first = self.first_way(result.data)
+        first = self.baseline(result.data)
         if first is not result:
             changes = result.change_from(first)
             entry["change"] = {
-                "from": first.way,
+                "from": first.method,
                 "metrics": {name: asdict(interval) for name, interval in changes.items()},
             }
         entry["per_image"] = [
@@ -173,11 +173,15 @@ class Report:
         return entry
 
 
-def _finite(content: Any) -> Any:
+def _better(metric: str) -> str:
+    return "lower" if METRICS[metric].lower_is_better else "higher"
+
+
+def _plain(content: Any) -> Any:
     if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: _plain(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [_plain(value) for value in content]
     if isinstance(content, float | np.floating):
         return float(content) if math.isfinite(content) else None
-    return content
+    return str(content) if isinstance(content, Path) else content

@@ -1,8 +1,10 @@
-"""The walk: every set, batch after batch, every way, every metric."""
+"""The evaluation loop: every dataset, batch after batch, every method, every metric."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,163 +12,198 @@ import torch
 from torch import Tensor
 
 from wplus.errors import ConfigError, ImageError
-from wplus.evaluate.data import Batch, DataSet
-from wplus.evaluate.frechet import FeatureStatistics, frechet_distance
-from wplus.evaluate.metrics import Judge, Target
-from wplus.evaluate.results import Failure, Report, Result
+from wplus.evaluate.datasets import Batch, Dataset, as_saved
+from wplus.evaluate.methods import Method
+from wplus.evaluate.metrics import METRICS, Scorer
+from wplus.evaluate.results import Failure, MethodScores, Report, SetValue
 from wplus.evaluate.sheets import Cell, Row, Sheet
-from wplus.evaluate.ways import Outcome, Way
+from wplus.progress import ProgressFor, silent
+
+FILES = "files"  # stands for a method where the outputs exist already
 
 
+@torch.no_grad()
 def evaluate(
-    data: Sequence[DataSet],
-    ways: Sequence[Way],
-    judge: Judge,
+    datasets: Sequence[Dataset],
+    methods: Sequence[Method],
+    scorer: Scorer,
     *,
     batch: int = 8,
     seed: int = 0,
-    device: torch.device | str = "cpu",
-    settings: Mapping[str, Any] | None = None,
     sheets: Mapping[str, Sequence[Sheet]] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: ProgressFor = lambda name: silent,
 ) -> Report:
-    """Reconstruct every image of every set in every way, and score it.
+    """Reconstruct every image of every dataset by every method, and score it.
 
-    An image that cannot be read is named among the failures and the others go on. Equal arguments
-    give equal reports, but for the seconds.
+    An image that cannot be read becomes a failure; the others are scored. Equal arguments give
+    equal reports, but for the seconds.
 
     Args:
-        data: the sets, of different names.
-        ways: how to reconstruct.
-        judge: the metrics; its nets are on `device`.
-        batch: images at once. The last batch has what is left.
+        datasets: of different names.
+        methods: of different names; the later ones are compared with the first. Datasets of pairs
+            have their outputs already and use none.
+        scorer: the metrics.
+        batch: images per batch; the last one may be smaller.
         seed: of the bootstrap.
-        device: where LPIPS is computed.
-        settings: to be kept in the report.
-        sheets: pictures to be collected, by name of the set.
-        progress: called with a set's name, images done, and images in the set.
+        sheets: collect rows of images, by name of the dataset.
+        progress: of each dataset, in images.
 
     Raises:
-        ConfigError: no set, no way, two of one name, or a batch below 1.
+        ConfigError: no dataset, no method, two of one name, a batch below 1, or a dataset without
+            a usable image.
     """
-    for what, names in (("set", [one.name for one in data]), ("way", [way.name for way in ways])):
-        if not names or len(set(names)) < len(names):
-            raise ConfigError(f"evaluation needs {what}s of different names, not {names}")
+    _check_names("dataset", [dataset.name for dataset in datasets])
+    if not all(dataset.paired for dataset in datasets):
+        _check_names("method", [method.name for method in methods])
     if batch < 1:
         raise ConfigError(f"a batch has at least 1 image, not {batch}")
-    report = Report(settings or {}, [], [], judge.face.name if judge.face else "")
+    networks = {name: measure.network for name, measure in scorer.measures.items()}
+    report = Report([], [], networks=networks)
     warm: set[str] = set()
-    for one in data:
-        tallies = [_Tally(one.name, way.name, judge) for way in ways]
-        for group in one.batches(batch, report.failures):
-            target = judge.target(group.targets.to(device))
-            outputs = []
-            for way, tally in zip(ways, tallies):
-                if way.name not in warm:
-                    way.warm_up(group)
-                    warm.add(way.name)
-                outcome = way.run(group)
-                tally.take(group.names, target, outcome, report.failures)
-                outputs.append(outcome.images)
-            _show((sheets or {}).get(one.name, ()), group, tallies, outputs)
-            if progress is not None:
-                progress(one.name, len(tallies[0].names), len(one))
+    for dataset in datasets:
+        advance = progress(dataset.name)
+        used = [None] if dataset.paired else methods
+        tallies = [
+            _Tally(dataset.name, method.name if method else FILES, scorer) for method in used
+        ]
+        for group in dataset.batches(batch, report.failures):
+            targets = scorer.features(group.targets)
+            made = [_reconstruct(method, group, warm) for method in used]
+            for tally, one in zip(tallies, made):
+                tally.add(group, targets, one, report.failures)
+            _offer((sheets or {}).get(dataset.name, ()), group, tallies, made)
+            advance(len(tallies[0].names), len(dataset))
         if not tallies[0].names:
-            reason = next(f.reason for f in report.failures if f.data == one.name)
-            raise ConfigError(f"{one.name}: none of {len(one)} pictures can be used ({reason})")
-        report.results.extend(tally.result(batch, seed) for tally in tallies)
-        report.notes.extend(_notes(one, report.results[-1]))
+            reason = next(f.reason for f in report.failures if f.data == dataset.name)
+            raise ConfigError(
+                f"{dataset.name}: none of {len(dataset)} images can be used ({reason})"
+            )
+        report.results.extend(tally.scores(batch, seed) for tally in tallies)
+        report.notes.extend(_notes(dataset, report.results[-1]))
     return report
 
 
+def _check_names(what: str, names: Sequence[str]) -> None:
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"evaluation needs {what}s of different names, not {list(names)}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Reconstructions of a batch, (1, 3, 256, 256) each or why there is none; seconds for all."""
+
+    images: Sequence[Tensor | ImageError]
+    seconds: float | None = None
+
+
+def _reconstruct(method: Method | None, group: Batch, warm: set[str]) -> _Made:
+    """Run a method, after a warm-up the first time; or take the outputs that exist."""
+    if method is None:
+        assert group.outputs is not None
+        return _Made(group.outputs.chunk(len(group.names)))
+    if method.name not in warm:
+        (method.warm_up or method.run)(group.targets)
+        warm.add(method.name)
+    started = time.perf_counter()  # nothing is pending: scores were moved to the CPU
+    outputs = method.run(group.targets)
+    _synchronize(outputs.device)
+    seconds = time.perf_counter() - started
+    images: list[Tensor | ImageError] = []
+    for output in outputs:
+        try:
+            images.append(as_saved(output))
+        except ImageError as error:
+            images.append(error)
+    return _Made(images, seconds)
+
+
+def _synchronize(device: torch.device) -> None:
+    """Wait until the device has finished: times are of the work, not of its start."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 class _Tally:
-    """Scores of one way on one set, as they come."""
+    """Accumulates the scores of one method on one dataset."""
 
-    def __init__(self, data: str, way: str, judge: Judge) -> None:
-        self.data, self.way, self.judge = data, way, judge
+    def __init__(self, data: str, method: str, scorer: Scorer) -> None:
+        self.data, self.method, self.scorer = data, method, scorer
         self.names: list[str] = []
-        self.values: dict[str, list[float]] = {name: [] for name in judge.metrics}
+        self.values: dict[str, list[float]] = {name: [] for name in scorer.names()}
         self.seconds: list[float] = []
-        dimension = 0 if judge.inception is None else judge.inception.dimension
-        self.wanted, self.found = FeatureStatistics(dimension), FeatureStatistics(dimension)
+        makers = {name: measure.statistics for name, measure in scorer.measures.items()}
+        self.sets = {name: (make(), make()) for name, make in makers.items() if make is not None}
 
-    def take(
-        self, names: list[str], target: Target, outcome: Outcome, failures: list[Failure]
+    def add(
+        self, group: Batch, targets: Mapping[str, Any], made: _Made, failures: list[Failure]
     ) -> None:
-        """Score a batch; results that are no pictures count as images, but have no values."""
-        good = []
-        for index, image in enumerate(outcome.images):
-            if isinstance(image, Tensor):
-                good.append(index)
-            else:
-                reason = str(image)
-                failures.append(Failure(self.data, names[index], "broken result", reason, self.way))
-        rows = {name: np.full(len(names), np.nan) for name in self.values}
+        """Score a batch; a broken result counts as an image, but has no values."""
+
+        def fail(index: int, kind: str, reason: str) -> None:
+            failures.append(Failure(self.data, group.names[index], kind, reason, self.method))
+
+        columns = {name: np.full(len(group.names), np.nan) for name in self.values}
+        good = {i: image for i, image in enumerate(made.images) if isinstance(image, Tensor)}
+        for index, image in enumerate(made.images):
+            if index not in good:
+                fail(index, "broken result", str(image))
         if good:
-            pictures = [image for image in outcome.images if isinstance(image, Tensor)]
-            target = target if len(good) == len(names) else target.of(good)
-            scores = self.judge.compare(torch.cat(pictures).to(target.images), target)
-            for name, row in rows.items():
-                row[good] = scores.values[name].numpy()
-            if target.inception is not None and scores.inception is not None:
-                self.wanted.update(target.inception)
-                self.found.update(scores.inception)
-        for index in good:
-            if np.isnan(rows.get("identity", [0.0] * len(names))[index]):
-                reason = "the face net makes nothing of the picture or of its target"
-                failures.append(
-                    Failure(self.data, names[index], "not recognized", reason, self.way)
-                )
-        self.names += names
-        for name, row in rows.items():
-            self.values[name] += row.tolist()
-        if outcome.seconds is not None:
-            self.seconds += [outcome.seconds / len(names)] * len(names)
+            rows = list(good)
+            outputs = self.scorer.features(torch.cat(list(good.values())))
+            if len(good) < len(group.names):
+                targets = self.scorer.features(group.targets[rows])
+            for name, values in self.scorer.compare(outputs, targets).items():
+                columns[name][rows] = values.numpy()
+                for index in (i for i in rows if np.isnan(columns[name][i])):
+                    fail(index, f"no {name}", METRICS[name].undefined)
+            for name, (of_outputs, of_targets) in self.sets.items():
+                of_outputs.update(outputs[name])
+                of_targets.update(targets[name])
+        self.names += group.names
+        for name, column in columns.items():
+            self.values[name] += column.tolist()
+        if made.seconds is not None:
+            self.seconds += [made.seconds / len(group.names)] * len(group.names)
 
-    def result(self, batch: int, seed: int) -> Result:
-        """Everything so far."""
-        enough = self.found.count >= 2  # nothing is counted where FID was not asked for
-        return Result(
-            self.data,
-            self.way,
-            self.names,
-            {name: np.array(column) for name, column in self.values.items()},
-            np.array(self.seconds) if self.seconds else None,
-            batch,
-            frechet_distance(self.wanted, self.found) if enough else None,
-            self.found.count,
-            seed,
-        )
+    def scores(self, batch: int, seed: int) -> MethodScores:
+        """The scores so far."""
+        sets = {}
+        for name, (outputs, targets) in self.sets.items():
+            enough = outputs.count >= METRICS[name].least
+            value = self.scorer.measures[name].score(outputs, targets) if enough else None
+            sets[name] = SetValue(value, outputs.count)
+        values = {name: np.array(column) for name, column in self.values.items()}
+        seconds = np.array(self.seconds) if self.seconds else None
+        return MethodScores(self.data, self.method, self.names, values, sets, seconds, batch, seed)
 
 
-def _notes(data: DataSet, result: Result) -> list[str]:
+def _notes(dataset: Dataset, scores: MethodScores) -> list[str]:
     notes = []
-    if data.cut:
+    if dataset.cut:
         notes.append(
-            f"{data.name}: {data.cut} not square, so cut to the middle square, as wplus invert"
-            " --no-align cuts them (training stretches them, as published); are they aligned?"
+            f"{dataset.name}: {dataset.cut} images are not square; their middle square is scored,"
+            " as wplus invert --no-align takes it (training stretches them, as published)."
+            " Are they aligned?"
         )
-    if 0 < result.fid_images < 2:
-        notes.append(f"{data.name}: no FID, which needs at least 2 pictures")
+    for name, of_set in scores.sets.items():
+        if of_set.images and of_set.value is None:
+            row = METRICS[name]
+            notes.append(f"{dataset.name}: no {row.title}, which needs {row.least} images")
     return notes
 
 
-def _show(
-    sheets: Sequence[Sheet],
-    group: Batch,
-    tallies: Sequence[_Tally],
-    outputs: Sequence[Sequence[Tensor | ImageError]],
+def _offer(
+    sheets: Sequence[Sheet], group: Batch, tallies: Sequence[_Tally], made: Sequence[_Made]
 ) -> None:
-    """Offer the images of a batch to the sheets."""
+    """Offer the images of a batch, with their scores, to the sheets."""
     first = len(tallies[0].names) - len(group.names)
     for i, name in enumerate(group.names):
-        cells = [
-            Cell(
-                tally.way,
-                image if isinstance(image := column[i], Tensor) else None,
-                {metric: values[first + i] for metric, values in tally.values.items()},
-            )
-            for tally, column in zip(tallies, outputs)
-        ]
+        cells = []
+        for tally, one in zip(tallies, made):
+            image = one.images[i]
+            scores = {metric: values[first + i] for metric, values in tally.values.items()}
+            cells.append(Cell(tally.method, image if isinstance(image, Tensor) else None, scores))
         for sheet in sheets:
             sheet.offer(Row(name, group.targets[i : i + 1], cells))

@@ -1,0 +1,264 @@
+"""What is evaluated: photographs, pairs of images, or samples of the model's own generator."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from wplus import faces, images
+from wplus.data import finding
+from wplus.errors import ConfigError, FaceError, ImageError
+from wplus.evaluate.metrics import SIZE
+from wplus.evaluate.results import Failure
+from wplus.psp import PSP
+
+SAMPLES_SEED = 7_000_001
+"""Seed of the samples. Training draws z from another one, so these were never trained on."""
+COMPARISON = ".compare"
+"""Ends the stems of the comparisons that `wplus invert` writes beside its reconstructions."""
+_NAMED = 5  # files in a message
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some images of a dataset.
+
+    Attributes:
+        names: N names.
+        targets: (N, 3, 256, 256) in [-1, 1].
+        outputs: the same for the images to be scored, where the dataset is of pairs.
+    """
+
+    names: list[str]
+    targets: Tensor
+    outputs: Tensor | None = None
+
+
+class Dataset(ABC):
+    """Images that are scored, each exactly once.
+
+    Attributes:
+        name: for tables and files.
+        paired: whether each image has its output beside it already.
+        cut: images read so far that were not square, so that their middle square was taken.
+    """
+
+    name: str
+    paired: bool = False
+    cut: int = 0
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of images, unreadable ones included."""
+
+    @abstractmethod
+    def images(self) -> Iterator[Batch | Failure]:
+        """The images in order, in batches of one; a failure in place of an unusable one."""
+
+    def batches(self, size: int, failures: list[Failure]) -> Iterator[Batch]:
+        """The images in batches of `size`, the last one with the rest.
+
+        Args:
+            size: images per batch.
+            failures: unusable images are appended here, and leave no gap in the batches.
+        """
+        waiting: list[Batch] = []
+        for image in self.images():
+            if isinstance(image, Failure):
+                failures.append(image)
+                continue
+            waiting.append(image)
+            if len(waiting) == size:
+                yield _joined(waiting)
+                waiting = []
+        if waiting:
+            yield _joined(waiting)
+
+
+def _joined(parts: Sequence[Batch]) -> Batch:
+    outputs = [part.outputs for part in parts if part.outputs is not None]
+    return Batch(
+        [name for part in parts for name in part.names],
+        torch.cat([part.targets for part in parts]),
+        torch.cat(outputs) if outputs else None,
+    )
+
+
+class _Files(Dataset):
+    """Images in files.
+
+    Attributes:
+        files: name, and paths of the target and of its output, if there is one.
+    """
+
+    def __init__(
+        self, name: str, files: list[tuple[str, list[Path]]], align: bool, limit: int | None
+    ) -> None:
+        if limit is not None and limit < 1:
+            raise ConfigError(f"a limit of {limit} images leaves nothing to evaluate")
+        self.name = name
+        self.align = align
+        self.files = files[:limit]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def images(self) -> Iterator[Batch | Failure]:
+        """Files that cannot be used become failures."""
+        for name, (first, *second) in self.files:
+            try:
+                target = self._read(first, self.align)
+                outputs = [self._read(path) for path in second]
+                yield Batch([name], target, outputs[0] if outputs else None)
+            except (ImageError, FaceError) as error:
+                kind = "no face" if isinstance(error, FaceError) else "unreadable"
+                yield Failure(self.name, name, kind, " ".join(str(error).split()))
+
+    def _read(self, path: Path, align: bool = False) -> Tensor:
+        """(1, 3, 256, 256) in [-1, 1]: the largest face, or else the middle square."""
+        image = images.read(path)
+        if align:
+            return images.to_tensor(faces.align(image, "largest", SIZE)[0].picture)
+        self.cut += image.width != image.height
+        return images.to_tensor(images.middle_square(image, SIZE))
+
+
+class Photographs(_Files):
+    """The images of a folder and its subfolders, comparisons of `wplus invert` left out.
+
+    Args:
+        folder: the folder; links to folders in it are not followed.
+        name: of the dataset; by default the folder's.
+        align: find the largest face and crop it as FFHQ is cropped; else the images must be
+            cropped already, and of one that is not square the middle square is taken.
+        limit: at most this many, the first by name.
+
+    Raises:
+        ConfigError: no such folder, no image in it, or a limit below 1.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        name: str = "",
+        *,
+        align: bool = False,
+        limit: int | None = None,
+    ) -> None:
+        found = [Path(path) for stem, path in finding.pictures_in(folder) if _is_scored(stem)]
+        if not found:
+            raise ConfigError(f"{os.fsdecode(folder)}: holds only comparisons of wplus invert")
+        files = [(path.relative_to(folder).as_posix(), [path]) for path in found]
+        super().__init__(name or _named_by(folder), files, align, limit)
+
+
+class Pairs(_Files):
+    """The images of two folders, paired by stem: `a/faces/1.jpg` with `b/faces/1_out.png`.
+
+    All images must pair: scores of some of them would be no scores of the folders.
+
+    Args:
+        first: the targets.
+        second: the outputs.
+        suffixes: what the stems in the first and in the second folder end with.
+        align: crop the faces of the first as FFHQ is cropped; the second is taken as it is.
+        limit: at most this many, the first by name.
+
+    Raises:
+        ConfigError: a folder is missing or empty, images have no partner or several (some of them
+            are named), or a limit below 1.
+    """
+
+    paired = True
+
+    def __init__(
+        self,
+        first: str | os.PathLike[str],
+        second: str | os.PathLike[str],
+        suffixes: tuple[str, str] = ("", ""),
+        *,
+        align: bool = False,
+        limit: int | None = None,
+    ) -> None:
+        pairs, problems = finding.pair(first, second, *suffixes)
+        alone = [path for path, _ in problems if _is_scored(Path(path).stem)]
+        if alone:
+            more = f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else ""
+            raise ConfigError(
+                f"{len(alone)} images have no partner of the same stem, or several:"
+                f" {', '.join(alone[:_NAMED])}{more}"
+            )
+        files = [
+            (name, [Path(source), Path(target)])
+            for name, source, target in pairs
+            if _is_scored(name)
+        ]
+        super().__init__(_named_by(first), files, align, limit)
+
+
+class Samples(Dataset):
+    """Images that the model's own generator makes: the domain gap is what photographs cost more.
+
+    An encoder that inverts these much better than photographs lacks photographs, not capacity.
+
+    Args:
+        model: its generator makes the images.
+        count: how many.
+        truncation: ψ; 1 is the generator's own distribution.
+        seed: of z. One z is drawn at a time, so that image k does not depend on the count.
+
+    Raises:
+        ConfigError: a count below 1.
+    """
+
+    def __init__(
+        self, model: PSP, count: int, truncation: float = 1.0, seed: int = SAMPLES_SEED
+    ) -> None:
+        if count < 1:
+            raise ConfigError(f"{count} samples cannot be evaluated; at least 1")
+        self.name = "unseen-seeds"
+        self.model = model
+        self.count = count
+        self.truncation = truncation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    @torch.no_grad()
+    def images(self) -> Iterator[Batch | Failure]:
+        """Of one z after the other."""
+        rng = torch.Generator().manual_seed(self.seed)
+        for index in range(self.count):
+            z = torch.randn(1, self.model.generator.style_dim, generator=rng)
+            image = self.model.decode(self.model.map(z, self.truncation))
+            name = f"seed{self.seed}-{index:0{len(str(self.count - 1))}d}"
+            try:
+                yield Batch([name], as_saved(image[0]))
+            except ImageError as error:
+                yield Failure(self.name, name, "broken result", str(error), "sample")
+
+
+def as_saved(image: Tensor) -> Tensor:
+    """A generated image (3, S, S) as its PNG file would be scored: (1, 3, 256, 256).
+
+    A model gets the scores of the files that it writes: clamped, in 8-bit levels.
+
+    Raises:
+        ImageError: values that are not finite.
+    """
+    return images.resize(images.to_tensor(images.to_picture(image)), SIZE)
+
+
+def _named_by(folder: str | os.PathLike[str]) -> str:
+    return Path(folder).resolve().name or "images"
+
+
+def _is_scored(stem: str) -> bool:
+    return not stem.endswith(COMPARISON)

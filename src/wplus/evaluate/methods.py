@@ -1,0 +1,92 @@
+"""The methods of reconstruction that are compared: images → images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wplus import images
+from wplus.errors import ConfigError
+from wplus.losses import LPIPS, IdentityLoss
+from wplus.psp import PSP
+from wplus.reconstruct import Plan, refine_photographs
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A way to reconstruct images.
+
+    Attributes:
+        name: for tables.
+        run: images (N, 3, 256, 256) in [-1, 1] to reconstructions (N, 3, S, S), which are timed
+            and scored as their files would be.
+        warm_up: does once, untimed, what is slow the first time (caches, kernels, loading); None
+            for an untimed `run`.
+    """
+
+    name: str
+    run: Callable[[Tensor], Tensor]
+    warm_up: Callable[[Tensor], object] | None = None
+
+
+def one_pass(model: PSP) -> Method:
+    """G(E(x) + w̄); for a model without an encoder G(w̄), the floor.
+
+    Raises:
+        ConfigError: the encoder does not read photographs.
+    """
+    if model.encoder is not None and model.config.source != "photo":
+        raise ConfigError(
+            f"this model's encoder reads {model.config.source}, not photographs: translate files"
+            " with it and score them with --pairs"
+        )
+    name = "mean code" if model.encoder is None else "one pass"
+    return Method(name, lambda targets: model.decode(_codes(model, targets)))
+
+
+def refined(
+    model: PSP,
+    steps: int,
+    lpips: LPIPS,
+    precision: torch.dtype | None = None,
+    identity: IdentityLoss | None = None,
+) -> Method:
+    """`one_pass`, then optimization of the codes, as `wplus invert --refine` does it.
+
+    Args:
+        model: see `one_pass`.
+        steps: of optimization, at most.
+        lpips: LPIPS (AlexNet), part of what is minimized.
+        precision: of the convolutions meanwhile, see `refine.refine`.
+        identity: part of what is minimized where the model is refined so.
+
+    Raises:
+        ConfigError: steps below 1; or as in `one_pass`.
+    """
+    if steps < 1:
+        raise ConfigError(f"{steps} steps refine nothing; at least 1")
+
+    def run(targets: Tensor, steps: int = steps) -> Tensor:
+        refinement = refine_photographs(
+            model,
+            targets,
+            _codes(model, targets),
+            Plan.of(model, steps),
+            lpips=lpips,
+            identity=identity,
+            precision=precision,
+        )
+        return model.decode(refinement.codes)
+
+    name = f"{one_pass(model).name} + {steps} step{'s' if steps > 1 else ''}"
+    return Method(name, run, lambda targets: run(targets, 1))
+
+
+def _codes(model: PSP, targets: Tensor) -> Tensor:
+    """(N, L, style_dim)."""
+    if model.encoder is None:
+        return model.mean_codes.expand(len(targets), -1, -1)
+    return model.encode(images.resize(targets.to(model.device), model.encoder.input_size))
