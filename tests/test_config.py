@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wplus.config import SOURCES, ModelConfig, Part
+from wplus.config import ModelConfig, Part
 from wplus.errors import ConfigError
 
 GENERATOR = Part("mobilestylegan", {"style_dim": 8, "channels": (8, 4)})
@@ -61,11 +61,6 @@ def test_what_was_given_is_neither_kept_nor_changed() -> None:
         config.task = "other"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_sources(source: str) -> None:
-    assert ModelConfig(GENERATOR, source=source).source == source
-
-
 GOOD: dict[str, Any] = {"generator": {"kind": "stylegan2", "options": {}}}
 
 
@@ -82,7 +77,6 @@ GOOD: dict[str, Any] = {"generator": {"kind": "stylegan2", "options": {}}}
         ({"generator": {"kind": "a", "options": []}}, "a table as 'options'"),
         ({"generator": {"kind": "a", "size": 3}}, "generator must have 'kind' and 'options'"),
         ({**GOOD, "encoder": 5}, "encoder must have 'kind' and 'options'"),
-        ({**GOOD, "source": "film"}, "source 'film' is none of: photo, sketch"),
         ({**GOOD, "source": ["photo"]}, "source must be str"),
         ({**GOOD, "task": 3}, "task must be str, not 3"),
         ({**GOOD, "start_from_mean": "False"}, "start_from_mean must be bool, not 'False'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,13 @@ def test_encoding_adds_the_mean_code(model: PSP) -> None:
     assert offsets.abs().max() > 0.01
     assert model.mean_codes.std(0).max() > 0.01, "rows must differ for the test to mean something"
     np.testing.assert_allclose(model.encode(images()), offsets + model.mean_codes, atol=1e-6)
+
+
+def test_a_source_that_is_no_row_of_the_table() -> None:
+    model = tiny.model()
+    config = dataclasses.replace(model.config, source="film")
+    with pytest.raises(ConfigError, match="no source 'film'; there are: photo, sketch"):
+        PSP(model.encoder, model.generator, config)
 
 
 def test_codes_that_do_not_start_from_the_mean() -> None:

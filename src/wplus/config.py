@@ -10,7 +10,6 @@ from typing import Any
 from wplus.errors import ConfigError
 
 RESAMPLINGS = ("nearest", "bilinear")
-SOURCES = ("photo", "sketch", "labels", "low_resolution", "masked")
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ class ModelConfig:
         generator: the generator.
         encoder: the encoder; None for a generator alone.
         task: what the encoder was trained for, see `tasks`.
-        source: how a file becomes the encoder's input: photo, sketch, labels, low_resolution or
-            masked.
+        source: how a file becomes the encoder's input, a name of `sources.SOURCES`.
         start_from_mean: whether codes are offsets from the mean code (E(x) + w̄) or absolute.
         license: terms of the weights, to be shown to the user.
         label_resampling: how label maps are brought to the encoder's size: nearest, or bilinear
@@ -67,8 +65,6 @@ class ModelConfig:
             raise ConfigError(
                 f"label_resampling {self.label_resampling!r} is none of: {', '.join(RESAMPLINGS)}"
             )
-        if self.source not in SOURCES:
-            raise ConfigError(f"source {self.source!r} is none of: {', '.join(SOURCES)}")
 
     def to_json(self) -> str:
         """One line of JSON."""

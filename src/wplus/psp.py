@@ -13,6 +13,7 @@ from wplus.encoders import Encoder
 from wplus.errors import ConfigError
 from wplus.generators import Generator, Noise
 from wplus.images import resize
+from wplus.sources import SOURCES
 
 
 class PSP(nn.Module):
@@ -29,6 +30,7 @@ class PSP(nn.Module):
 
     def __init__(self, encoder: Encoder | None, generator: Generator, config: ModelConfig) -> None:
         super().__init__()
+        SOURCES.find(config.source)
         if encoder is not None and (
             encoder.num_styles != generator.num_styles or encoder.style_dim != generator.style_dim
         ):

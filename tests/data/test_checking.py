@@ -102,7 +102,9 @@ def test_labels_are_checked_as_labels(tmp_path: Path) -> None:
     Image.fromarray(np.full((64, 64), 18, np.uint8)).save(tmp_path / "a" / "1.png")
     Image.fromarray(np.full((64, 64), 19, np.uint8)).save(tmp_path / "a" / "2.png")
     paint(tmp_path / "a" / "3.png", 5)
-    labels = PairedFolders(tmp_path / "a", tmp_path / "b", reading=Reading("labels", size=64))
+    labels = PairedFolders(
+        tmp_path / "a", tmp_path / "b", reading=Reading(source="labels", size=64)
+    )
     found = check(labels)
     assert [Path(file).name for file, _ in found] == ["2.png", "3.png"]
     assert "label 19 is out of range" in found[0][1] and "is in color" in found[1][1]

@@ -15,10 +15,13 @@ from painting import paint, pixels
 from PIL import Image
 from torch import Tensor
 
-from wplus import images, sources, tasks
+from wplus import images, tasks
 from wplus.data import Augmentation, FileList, Folder, PairedFolders, Reading
-from wplus.data.reading import photo
+from wplus.data.reading import read_target
 from wplus.errors import ConfigError, ImageError
+from wplus.sources.files import from_file
+from wplus.sources.label_colors import LABELS
+from wplus.sources.low_resolution import shrink_and_enlarge
 
 SMALL = Reading(size=64, flip="none")
 
@@ -107,8 +110,8 @@ def test_flipped_labels_exchange_the_sides_of_the_face(tmp_path: Path) -> None:
         assert (item["source"].sum(0) == 1).all()
         mirrored = torch.equal(item["target"], tensor(0, (76, 76)).flip(-1))
         seen.add(mirrored)
-        line = [sources.LABELS[n] for n in item["source"].argmax(0)[0].tolist()]
-        plain = [sources.LABELS[n] for n in numbers[0]]
+        line = [LABELS[n] for n in item["source"].argmax(0)[0].tolist()]
+        plain = [LABELS[n] for n in numbers[0]]
         assert line == ([other.get(name, name) for name in plain[::-1]] if mirrored else plain)
     assert seen == {True, False}
 
@@ -116,7 +119,7 @@ def test_flipped_labels_exchange_the_sides_of_the_face(tmp_path: Path) -> None:
 def test_classes_of_ones_own_are_only_mirrored(tmp_path: Path) -> None:
     numbers = label_map(tmp_path / "a" / "1.png")
     paint(tmp_path / "b" / "1.png", 0, (76, 76))
-    reading = Reading("labels", size=76, num_classes=300)
+    reading = Reading(source="labels", size=76, channels=300)
     data = PairedFolders(tmp_path / "a", tmp_path / "b", reading=reading)
     found = {tuple(data.item(0, rng(s))["source"].argmax(0)[0].tolist()) for s in range(9)}
     assert found == {tuple(numbers[0].tolist()), tuple(numbers[0, ::-1].tolist())}
@@ -125,7 +128,7 @@ def test_classes_of_ones_own_are_only_mirrored(tmp_path: Path) -> None:
 def test_labels_out_of_range_are_an_error_of_the_file(tmp_path: Path) -> None:
     label_map(tmp_path / "a" / "1.png")
     paint(tmp_path / "b" / "1.png")
-    reading = Reading("labels", size=64, num_classes=18)
+    reading = Reading(source="labels", size=64, channels=18)
     data = PairedFolders(tmp_path / "a", tmp_path / "b", reading=reading)
     with pytest.raises(ImageError, match=r"a/1\.png: label 18 is out of range"):
         data.item(0, None)
@@ -140,9 +143,11 @@ def test_sketches(tmp_path: Path) -> None:
     for size in (64, 40):
         reading = replace(Reading.of(tasks.TASKS["sketch"], size=size), flip="none")
         data = PairedFolders(tmp_path / "a", tmp_path / "b", reading=reading)
-        expected = sources.from_file(tmp_path / "a" / "1.png", "sketch", size)[0]
+        expected = from_file(tmp_path / "a" / "1.png", "sketch", size)[0]
         assert torch.equal(data.item(0, rng(0))["source"], expected)
-    flipped = PairedFolders(tmp_path / "a", tmp_path / "b", reading=Reading("sketch", size=64))
+    flipped = PairedFolders(
+        tmp_path / "a", tmp_path / "b", reading=Reading(source="sketch", size=64)
+    )
     plain = torch.from_numpy(ink.astype(np.float32) / 255)[None]
     assert {flips(flipped.item(0, rng(s)), plain, tensor())[0] for s in range(9)} == {True, False}
 
@@ -158,7 +163,7 @@ def test_low_resolution_draws_its_factor_in_training_and_keeps_it_in_validation(
 
     def factor(item: Any) -> int:
         sharp = item["target"][None]
-        made = {f: sources.low_resolution(sharp, f, 64)[0] for f in reading.factors}
+        made = {f: shrink_and_enlarge(sharp, f, 64)[0] for f in reading.factors}
         found = [f for f, picture in made.items() if torch.equal(picture, item["source"])]
         assert len(found) == 1
         return found[0]
@@ -188,7 +193,7 @@ def test_a_map_that_goes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     label_map(path)
     paint(tmp_path / "b" / "1.png")
     data = PairedFolders(
-        tmp_path / "a", tmp_path / "b", reading=replace(SMALL, source="labels", num_classes=19)
+        tmp_path / "a", tmp_path / "b", reading=replace(SMALL, source="labels", channels=19)
     )
     read = images.read
 
@@ -236,7 +241,7 @@ def test_masks_of_files_are_the_holes_and_flip_with_the_picture(tmp_path: Path) 
     (tmp_path / "a").mkdir()
     Image.fromarray(mask).save(tmp_path / "a" / "1.png")
     data = PairedFolders(
-        tmp_path / "a", tmp_path / "b", reading=Reading("masked", size=64), memory=True
+        tmp_path / "a", tmp_path / "b", reading=Reading(source="masked", size=64), memory=True
     )
     expected = np.zeros((64, 64), bool)
     expected[10:21, 15:30] = True  # the row that lies half in the hole is in it
@@ -278,7 +283,7 @@ def test_augmentation_is_for_the_source_in_training_only(tmp_path: Path) -> None
     assert torch.equal(data.item(0, None)["source"], tensor())
     shrunk = Folder(tmp_path, replace(data.reading, source="low_resolution", factors=(2,)))
     assert torch.equal(
-        shrunk.item(0, rng(0))["source"], sources.low_resolution(tensor()[None], 2, 64)[0]
+        shrunk.item(0, rng(0))["source"], shrink_and_enlarge(tensor()[None], 2, 64)[0]
     )
 
 
@@ -305,7 +310,7 @@ def test_other_sizes_are_resized_as_everywhere(tmp_path: Path, size: tuple[int, 
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "1.png")
     expected = images.resize(images.to_tensor(Image.fromarray(noise)), 64)[0]
-    found = images.to_tensor(Image.fromarray(photo(tmp_path / "1.png", 64)))[0]
+    found = images.to_tensor(Image.fromarray(read_target(tmp_path / "1.png", SMALL)[0]))[0]
     assert found.shape == (3, 64, 64)
     assert (found - expected).abs().max() <= 0.6 / 127.5
 
@@ -379,17 +384,23 @@ def test_parts(tmp_path: Path) -> None:
         data.part([])
 
 
-@pytest.mark.parametrize("source", ["sketch", "labels"])
-def test_a_photograph_is_no_drawing(tmp_path: Path, source: str) -> None:
+@pytest.mark.parametrize(("source", "noun"), [("sketch", "sketch"), ("labels", "label map")])
+def test_a_photograph_is_no_drawing(tmp_path: Path, source: str, noun: str) -> None:
     paint(tmp_path / "1.png")
-    with pytest.raises(ConfigError, match=f"a photograph is no {source}"):
-        Folder(tmp_path, Reading(source))
+    with pytest.raises(ConfigError, match=f"a photograph is no {noun}"):
+        Folder(tmp_path, Reading(source=source))
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"source": "painting"}, {"flip": "x"}, {"size": 0}, {"factors": ()}, {"num_classes": 0}],
+    ("wrong", "message"),
+    [
+        ({"source": "painting"}, "no source 'painting'"),
+        ({"flip": "x"}, "flip"),
+        ({"size": 0}, "0 pixels wide"),
+        ({"factors": ()}, "factors"),
+        ({"channels": 0}, "channels"),
+    ],
 )
-def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
+def test_wrong_settings(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         Reading(**wrong)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from published_parser import published_parser
 
-from wplus import sources
 from wplus.errors import FormatError
 from wplus.formats.bisenet import ORDER, read_bisenet
+from wplus.sources.label_colors import LABELS
 
 # The order in which its training data was painted.
 THEIRS = [
@@ -25,14 +25,14 @@ def save(state: object, path: Path) -> Path:
 
 
 def test_the_order_of_classes() -> None:
-    assert [THEIRS[place] for place in ORDER] == list(sources.LABELS)
+    assert [THEIRS[place] for place in ORDER] == list(LABELS)
 
 
 def test_classes_change_places_and_nothing_else_does(tmp_path: Path) -> None:
     state = published_parser()
     config, ours = read_bisenet(save(state, tmp_path / "net.pth"))
     assert config == {"classes": 19, "width": 4}
-    for label, name in enumerate(sources.LABELS):
+    for label, name in enumerate(LABELS):
         expected = state["conv_out.conv_out.weight"][THEIRS.index(name)]
         assert torch.equal(ours["scores.weight"][label], expected)
     assert torch.equal(ours["head.conv.weight"], state["conv_out.conv.conv.weight"])

@@ -15,11 +15,13 @@ from PIL import Image
 
 import tiny
 import wplus.models
-from wplus import faces, sources
+from wplus import faces
 from wplus.cli import app, main, translate  # noqa: F401 (registers the command)
 from wplus.config import ModelConfig, Part
 from wplus.errors import FaceError
 from wplus.psp import PSP
+from wplus.sources.drawing import read_drawing
+from wplus.sources.files import from_file
 from wplus.tasks import TASKS
 
 PROGRAM = sys.modules["wplus.cli.app"]  # `wplus.cli.app` is the program itself
@@ -285,7 +287,7 @@ def test_unusual_drawings_that_are_good(
 ) -> None:
     make().save(tmp_path / "given.png")
     with caplog.at_level(logging.WARNING):
-        page = sources.drawing(tmp_path / "given.png")
+        page = read_drawing(tmp_path / "given.png")
     assert np.abs(np.asarray(page, np.int16) - np.asarray(face_in_lines())).max() <= 1
     said = [record.getMessage() for record in caplog.records]
     inverted = np.asarray(make().convert("L"))[0, 0] == 0
@@ -300,5 +302,5 @@ def test_erased_parts_of_a_label_map_are_background(tmp_path: Path) -> None:
     pixels = np.array(erased)
     pixels[expected == 0] = (255, 255, 255, 0)
     Image.fromarray(pixels).save(tmp_path / "map.png")
-    found = sources.from_file(tmp_path / "map.png", "labels", 128).argmax(dim=1)[0]
+    found = from_file(tmp_path / "map.png", "labels", 128).argmax(dim=1)[0]
     assert np.array_equal(found.numpy(), expected)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import tiny
-from wplus import codes, images, models, sources
+from wplus import codes, images, models
 from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WeightsError
@@ -20,6 +20,7 @@ from wplus.inference.low_resolution import shrink
 from wplus.inference.recipes import RECIPES
 from wplus.losses import LPIPS
 from wplus.psp import PSP
+from wplus.sources.labels import one_hot_labels
 from wplus.tasks import TASKS
 
 
@@ -186,7 +187,7 @@ def test_label_maps_of_other_classes(tmp_path: Path) -> None:
     assert done[0].error is None
     # Resized as the model was trained.
     numbers = torch.from_numpy(np.array(Image.open(files[0]))).long()[None]
-    expected = model.encode(sources.one_hot_labels(numbers, 7, 256, bilinear=True))
+    expected = model.encode(one_hot_labels(numbers, 7, 256, bilinear=True))
     code, _ = codes.load(done[0].codes[0])
     torch.testing.assert_close(code, expected[0], rtol=1e-4, atol=1e-5)
     assert "map7.png" in str(done[1].error)

@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from wplus import images, sources
+from wplus import images
 from wplus.errors import FaceError, ImageError
 from wplus.inference import inputs
 from wplus.inference.inputs import ask
 from wplus.inference.options import Options
+from wplus.sources.low_resolution import degrade, shrink_and_enlarge
 from wplus.tasks import TASKS
 
 
@@ -43,7 +44,7 @@ def test_a_small_crop_is_taken_as_it_is(side: int, tmp_path: Path) -> None:
 def test_a_sharp_photograph_is_shrunk_by_the_given_factor(factor: int, tmp_path: Path) -> None:
     sharp = picture(256, 256)
     asked = ask(saved(sharp, tmp_path), TASKS["super_resolution"], Options(factor=factor))
-    expected = sources.low_resolution(images.to_tensor(sharp), factor)
+    expected = shrink_and_enlarge(images.to_tensor(sharp), factor)
     torch.testing.assert_close(asked.source, expected, rtol=0, atol=1e-6)
     assert asked.factor == factor
     # What was shrunk so is consistent with what it was shrunk from, whatever its size.
@@ -61,9 +62,9 @@ def test_a_factor_that_the_face_is_too_small_for(tmp_path: Path) -> None:
 
 def test_the_encoder_reads_a_small_photograph_as_in_training(tmp_path: Path) -> None:
     sharp = images.to_tensor(picture(256, 256))
-    small = images.to_picture(sources.degrade((sharp + 1) / 2, 8) * 2 - 1)
+    small = images.to_picture(degrade((sharp + 1) / 2, 8) * 2 - 1)
     asked = ask(saved(small, tmp_path), TASKS["super_resolution"], Options())
-    apart = asked.source - sources.low_resolution(sharp, 8)
+    apart = asked.source - shrink_and_enlarge(sharp, 8)
     assert float(apart.abs().max()) < 1.1 / 127.5  # rounding to 8 bits
 
 

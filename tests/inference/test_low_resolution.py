@@ -12,7 +12,7 @@ from PIL import Image
 from wplus import images
 from wplus.errors import ImageError
 from wplus.inference.low_resolution import read_small, shrink
-from wplus.sources import degrade
+from wplus.sources.low_resolution import degrade
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])

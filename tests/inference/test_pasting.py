@@ -10,22 +10,22 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from wplus import sources
 from wplus.errors import FaceError
 from wplus.faces import CropGeometry, geometry
 from wplus.faces.paste import paste
 from wplus.inference import pasting
 from wplus.inference.pasting import put_back
 from wplus.prepare import FaceParser
+from wplus.sources.label_colors import LABELS
 
-SKIN = sources.LABELS.index("skin")
+SKIN = LABELS.index("skin")
 
 
 class Painted(nn.Module):
     """Takes pure red for skin."""
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = torch.zeros(len(x), len(sources.LABELS), *x.shape[2:])
+        scores = torch.zeros(len(x), len(LABELS), *x.shape[2:])
         scores[:, SKIN] = x[:, 0] - x[:, 1:].amax(1) - 1.5
         return scores
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wplus import images, sources
+from wplus import images
 from wplus.errors import ImageError
 from wplus.nn.bisenet import BiSeNet
 from wplus.prepare.parser import FaceParser, folded, load_parser
+from wplus.sources.label_colors import LABELS
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
 
@@ -65,7 +66,7 @@ def test_the_published_parser_knows_a_face() -> None:
     labels = load_parser().parse(picture)[0]
 
     def center(name: str) -> tuple[float, float]:
-        rows, columns = torch.where(labels == sources.LABELS.index(name))
+        rows, columns = torch.where(labels == LABELS.index(name))
         assert len(rows) > 20, name
         return float(columns.float().mean()), float(rows.float().mean())
 
@@ -75,4 +76,4 @@ def test_the_published_parser_knows_a_face() -> None:
     assert left[1] < nose[1] < mouth[1] < center("l_lip")[1]
     assert center("l_brow")[1] < left[1] and center("r_brow")[1] < right[1]
     assert center("hair")[1] < nose[1] < center("neck")[1]
-    assert int(labels[128, 128]) in {sources.LABELS.index(name) for name in ("skin", "nose")}
+    assert int(labels[128, 128]) in {LABELS.index(name) for name in ("skin", "nose")}

@@ -11,12 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from wplus import sources, tasks
+from wplus import tasks
 from wplus.data import PairedFolders, Reading
 from wplus.data.finding import pictures_in
 from wplus.errors import ConfigError
 from wplus.prepare import KINDS, FaceParser, Recipe, folders, prepare_folder
 from wplus.prepare.folders import Prepared
+from wplus.sources.files import from_file
+from wplus.sources.label_colors import LABELS
 
 TASKS = {
     "sketches": "sketch",
@@ -46,8 +48,8 @@ class Halves(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         scores = torch.zeros(len(x), 19, *x.shape[2:])
-        scores[:, sources.LABELS.index("hair"), : x.shape[2] // 2] = 1
-        scores[:, sources.LABELS.index("skin"), x.shape[2] // 2 :] = 1
+        scores[:, LABELS.index("hair"), : x.shape[2] // 2] = 1
+        scores[:, LABELS.index("skin"), x.shape[2] // 2 :] = 1
         return scores
 
 
@@ -192,9 +194,9 @@ def test_bad_files_are_named_and_the_others_made(photographs: Path, tmp_path: Pa
 def test_factors(photographs: Path, tmp_path: Path) -> None:
     run(photographs, tmp_path / "out", Recipe("low_resolution", factors=(4,), size=64))
     for name in ("1.jpg", "10.png"):
-        expected = sources.from_file(photographs / name, "low_resolution", 64, factor=4)
+        expected = from_file(photographs / name, "low_resolution", 64, factor=4)
         made = (tmp_path / "out" / name).with_suffix(".png")
-        found = sources.from_file(made, "low_resolution", 64)
+        found = from_file(made, "low_resolution", 64)
         assert (found - expected).abs().max() <= 0.51 / 127.5
 
 

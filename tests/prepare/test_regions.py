@@ -8,21 +8,22 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from wplus import faces, sources
+from wplus import faces
 from wplus.errors import ConfigError
 from wplus.faces.paste import ellipse
 from wplus.prepare.parser import FaceParser
 from wplus.prepare.regions import FACE, HEAD, REGIONS, connected, paste_mask, region
+from wplus.sources.label_colors import LABELS
 
 SIZE = 256
-SKIN, HAIR = sources.LABELS.index("skin"), sources.LABELS.index("hair")
+SKIN, HAIR = LABELS.index("skin"), LABELS.index("hair")
 
 
 class Painted(nn.Module):
     """Takes red for skin and blue for hair."""
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = torch.zeros(len(x), len(sources.LABELS), *x.shape[2:])
+        scores = torch.zeros(len(x), len(LABELS), *x.shape[2:])
         scores[:, SKIN], scores[:, HAIR] = x[:, 0] - 0.5, x[:, 2] - 0.5
         return scores
 
@@ -46,7 +47,7 @@ def area(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 
 def test_region() -> None:
     labels = torch.arange(19).view(1, 1, 19)
-    face = [sources.LABELS[i] for i in torch.where(region(labels)[0, 0])[0].tolist()]
+    face = [LABELS[i] for i in torch.where(region(labels)[0, 0])[0].tolist()]
     assert set(face) == set(FACE)
     assert set(HEAD) - set(FACE) == {"l_ear", "r_ear", "hair", "hat", "earring"}
     assert region(labels, ["neck"]).sum() == 1

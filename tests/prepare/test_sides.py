@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wplus.prepare.sides import by_place
-from wplus.sources import LABELS
+from wplus.sources.label_colors import LABELS
 
 
 def face(*parts: tuple[str, int, int]) -> Tensor:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from wplus import sources
 from wplus.prepare.sketch import Style, draw_style, pencil, sketch
+from wplus.sources import whitening
 
 
 def rng(seed: int) -> np.random.Generator:
@@ -91,7 +91,7 @@ def test_drawings_are_read_as_they_are() -> None:
     """What the maker writes passes for a sketch, and its white paper is not touched."""
     for seed in range(12):
         page = sketch(scene(256), rng(seed))
-        assert sources.page(page).tobytes() == page.tobytes()
+        assert whitening.page(page).tobytes() == page.tobytes()
 
 
 def test_pencil_is_paper_where_nothing_changes() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from wplus import faces, sources
+from wplus import faces
 from wplus.errors import FaceError, WeightsError
 from wplus.faces import CropGeometry
 from wplus.sources import framing
+from wplus.sources.drawing import read_drawing
 
 
 def lines(side: int = 200) -> Image.Image:
@@ -48,7 +49,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_drawing_that_fills_its_page_stays_exactly(forbidden: None, tmp_path: Path) -> None:
     lines().save(tmp_path / "drawing.png")
-    assert sources.drawing(tmp_path / "drawing.png").tobytes() == lines().tobytes()
+    assert read_drawing(tmp_path / "drawing.png").tobytes() == lines().tobytes()
 
 
 @pytest.mark.usefixtures("no_face")
@@ -106,10 +107,10 @@ def test_the_whole_page_is_never_stretched(forbidden: None) -> None:
 
 def test_faint_pencil_becomes_dark(forbidden: None, tmp_path: Path) -> None:
     Image.eval(lines(), lambda value: 255 - (255 - value) // 5).save(tmp_path / "faint.png")
-    page = np.asarray(sources.drawing(tmp_path / "faint.png"))
+    page = np.asarray(read_drawing(tmp_path / "faint.png"))
     ink = np.asarray(lines()) == 0
     assert page[ink].max() < 80
     assert page[~ink].min() == 255
     gray = Image.eval(lines(), lambda value: max(value, 110))  # as the darkest pencils are
     gray.save(tmp_path / "gray.png")
-    assert sources.drawing(tmp_path / "gray.png").tobytes() == gray.tobytes()
+    assert read_drawing(tmp_path / "gray.png").tobytes() == gray.tobytes()

@@ -9,8 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from wplus import sources
 from wplus.errors import ImageError
+from wplus.sources.files import from_file, from_image
+from wplus.sources.label_colors import LABELS, PALETTE
+from wplus.sources.labels import class_numbers, colored, one_hot_labels
 
 
 def label_map(side: int = 40) -> np.ndarray:
@@ -20,18 +22,18 @@ def label_map(side: int = 40) -> np.ndarray:
 
 
 def painted(numbers: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.array(sources.PALETTE, np.uint8)[numbers])
+    return Image.fromarray(np.array(PALETTE, np.uint8)[numbers])
 
 
 def one_hot(numbers: np.ndarray, size: int = 40) -> torch.Tensor:
-    return sources.one_hot_labels(torch.from_numpy(numbers)[None], size=size)
+    return one_hot_labels(torch.from_numpy(numbers)[None], size=size)
 
 
 def test_the_palette() -> None:
-    assert len(set(sources.PALETTE)) == len(sources.LABELS) == 19
+    assert len(set(PALETTE)) == len(LABELS) == 19
     known = {"skin": (204, 0, 0), "hair": (0, 0, 204), "neck": (255, 153, 51), "cloth": (0, 204, 0)}
     for name, color in known.items():  # as the data set's own g_color.py paints them
-        assert sources.PALETTE[sources.LABELS.index(name)] == color
+        assert PALETTE[LABELS.index(name)] == color
 
 
 def test_colors_are_read_as_their_numbers(tmp_path: Path) -> None:
@@ -40,27 +42,27 @@ def test_colors_are_read_as_their_numbers(tmp_path: Path) -> None:
     files = {"rgb.png": rgb, "rgba.png": rgb.convert("RGBA"), "rgb.bmp": rgb}
     # A palette of one's own, sorted by how often a color comes.
     files["adaptive.png"] = rgb.quantize(19, method=Image.Quantize.MEDIANCUT)
-    files["colored.png"] = sources.colored(torch.from_numpy(numbers).long())
+    files["colored.png"] = colored(torch.from_numpy(numbers).long())
     for name, picture in files.items():
         picture.save(tmp_path / name)
-        found = sources.from_file(tmp_path / name, "labels", 40)
+        found = from_file(tmp_path / name, "labels", 40)
         assert torch.equal(found, one_hot(numbers)), name
     assert not np.array_equal(np.asarray(files["adaptive.png"]), numbers)
-    small = sources.from_file(tmp_path / "rgb.png", "labels", 20)
+    small = from_file(tmp_path / "rgb.png", "labels", 20)
     assert torch.equal(small, one_hot(numbers, 20))
 
 
 def test_colored_maps_hold_numbers_and_show_colors(tmp_path: Path) -> None:
     numbers = label_map()
-    picture = sources.colored(torch.from_numpy(numbers).long())
+    picture = colored(torch.from_numpy(numbers).long())
     picture.save(tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as read:
         assert np.array_equal(np.asarray(read), numbers)
         assert np.array_equal(np.asarray(read.convert("RGB")), np.asarray(painted(numbers)))
     with pytest.raises(ImageError, match="label 19 is out of range"):
-        sources.colored(torch.full((4, 4), 19))
+        colored(torch.full((4, 4), 19))
     with pytest.raises(ImageError, match="integers"):
-        sources.colored(torch.zeros(4, 4))
+        colored(torch.zeros(4, 4))
 
 
 def test_palettes_that_say_nothing_leave_the_numbers_alone() -> None:
@@ -69,9 +71,9 @@ def test_palettes_that_say_nothing_leave_the_numbers_alone() -> None:
         picture = Image.fromarray(numbers).convert("P")
         picture.putpalette(colors)
         picture.putdata(numbers.ravel().tolist())
-        assert np.array_equal(sources.class_numbers(picture)[0], numbers)
-    flat = sources.colored(torch.full((8, 8), 13))
-    assert (sources.class_numbers(flat) == 13).all()
+        assert np.array_equal(class_numbers(picture)[0], numbers)
+    flat = colored(torch.full((8, 8), 13))
+    assert (class_numbers(flat) == 13).all()
 
 
 def test_unknown_colors_are_named_with_the_nearest_class(tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_unknown_colors_are_named_with_the_nearest_class(tmp_path: Path) -> None
     pixels[2, :3], pixels[3, :2] = (250, 250, 10), (1, 1, 2)
     Image.fromarray(pixels).save(tmp_path / "map.png")
     with pytest.raises(ImageError) as caught:
-        sources.from_file(tmp_path / "map.png", "labels")
+        from_file(tmp_path / "map.png", "labels")
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 'map.png'}: is in color, and 15 of 1600 pixels")
     assert "(200, 8, 3) on 6 pixels, nearest to skin (204, 0, 0)" in message
@@ -91,4 +93,4 @@ def test_unknown_colors_are_named_with_the_nearest_class(tmp_path: Path) -> None
 
 def test_other_schemes_have_no_colors() -> None:
     with pytest.raises(ImageError, match="is in color; a label map holds class numbers"):
-        sources.from_picture(painted(label_map()), "labels", num_classes=12)
+        from_image(painted(label_map()), "labels", channels=12)

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from wplus import images, sources
+from wplus import images
 from wplus.errors import ImageError
+from wplus.sources import whitening
+from wplus.sources.files import from_file, from_image
+from wplus.sources.sketch import sketch_input
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
 
@@ -40,10 +43,10 @@ def test_white_paper_stays_exactly() -> None:
     page = drawing()
     for width in (1, 3, 6):
         page = drawing(width=width)
-        assert sources.page(page).tobytes() == page.tobytes()
+        assert whitening.page(page).tobytes() == page.tobytes()
     off_white = Image.eval(drawing(), lambda value: min(value, 246))
-    assert sources.page(off_white).tobytes() == off_white.tobytes()
-    assert sources.page(Image.new("L", (50, 50), 255)).getextrema() == (255, 255)
+    assert whitening.page(off_white).tobytes() == off_white.tobytes()
+    assert whitening.page(Image.new("L", (50, 50), 255)).getextrema() == (255, 255)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -51,23 +54,23 @@ def test_paper_becomes_white_and_pencil_dark(seed: int) -> None:
     page = drawing()
     photographed = on_paper(page, seed)
     assert np.asarray(photographed.convert("L")).max() < 235
-    found = np.asarray(sources.page(photographed), np.float64)
+    found = np.asarray(whitening.page(photographed), np.float64)
     ink = np.asarray(page) < 128
     assert found[~ink].mean() > 245
     assert found[ink].mean() < 90
-    whitened = np.asarray(sources.from_picture(photographed, "sketch", 128))
-    plain = np.asarray(sources.from_picture(page, "sketch", 128))
+    whitened = np.asarray(from_image(photographed, "sketch", 128))
+    plain = np.asarray(from_image(page, "sketch", 128))
     assert np.abs(whitened - plain).mean() < 0.04
-    assert np.abs(np.asarray(sources.sketch_input(photographed, 128)) - plain).mean() > 0.2
+    assert np.abs(np.asarray(sketch_input(photographed, 128)) - plain).mean() > 0.2
 
 
 def test_chalk_on_slate_is_inverted() -> None:
     chalk = Image.eval(drawing(), lambda value: 230 - round(value * 200 / 255))
-    found = np.asarray(sources.page(chalk))
+    found = np.asarray(whitening.page(chalk))
     ink = np.asarray(drawing()) < 128
     assert found[~ink].mean() > 250 and found[ink].mean() < 60
     exact = Image.eval(drawing(), lambda value: 255 - value)
-    assert sources.page(exact).tobytes() == drawing().tobytes()
+    assert whitening.page(exact).tobytes() == drawing().tobytes()
 
 
 def test_photographs_are_no_sketches(tmp_path: Path) -> None:
@@ -84,7 +87,7 @@ def test_photographs_are_no_sketches(tmp_path: Path) -> None:
         with pytest.raises(
             ImageError, match="looks like a photograph, not like a sketch"
         ) as caught:
-            sources.from_file(file, "sketch")
+            from_file(file, "sketch")
         assert str(caught.value).startswith(f"{file}: ") and "\n" not in str(caught.value)
 
 
@@ -92,12 +95,12 @@ def test_filled_drawings_are_sketches() -> None:
     """Black hair, as comics have it."""
     page = drawing()
     ImageDraw.Draw(page).pieslice((60, 20, 240, 160), 180, 360, fill=0)
-    assert sources.page(page).tobytes() == page.tobytes()
+    assert whitening.page(page).tobytes() == page.tobytes()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 300), (1000, 40)])
 def test_any_size(size: tuple[int, int]) -> None:
     page = Image.new("RGB", size, (200, 200, 190))
     ImageDraw.Draw(page).line((2, 2, size[0] - 3, size[1] - 3), fill=(50, 50, 60), width=1)
-    assert sources.page(page).size == size
-    assert sources.from_picture(page, "sketch", 64).max() == 1
+    assert whitening.page(page).size == size
+    assert from_image(page, "sketch", 64).max() == 1

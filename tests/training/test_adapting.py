@@ -8,7 +8,7 @@ import torch
 import tiny
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError
-from wplus.sources import PALETTE
+from wplus.sources.label_colors import PALETTE
 from wplus.training.adapting import adapt
 
 

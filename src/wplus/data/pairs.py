@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from wplus import images
-from wplus.data import reading as reader
 from wplus.data.base import Dataset, Example
 from wplus.data.finding import Pair, pair, pictures_in, read_list
-from wplus.data.reading import Pixels, Reading
+from wplus.data.reading import Reading, example, read_source, read_target
 from wplus.errors import ConfigError, ImageError
 
 _NAMED = 5  # so many files are named in a message; the rest are counted
 _TURNED = range(2, 9)  # EXIF orientations that are not upright
+_Decoded = TypeVar("_Decoded")
 
 
 class Pictures(Dataset):
@@ -38,15 +38,15 @@ class Pictures(Dataset):
     ) -> None:
         self.pairs = list(pairs)
         self.reading = Reading() if reading is None else reading
-        self.memory: dict[tuple[str, str], Pixels] | None = {} if memory else None
-        self.details: dict[str, int] = {}
+        self.memory: dict[tuple[Any, str], Any] | None = {} if memory else None
         if not self.pairs:
             raise ConfigError("no pictures to train on")
         alone = next((pair for pair in self.pairs if pair.source == pair.target), None)
-        if alone is not None and self.reading.source in {"sketch", "labels"}:
+        row = self.reading.row
+        if alone is not None and not row.from_target:
             raise ConfigError(
-                f"{alone.target}: a photograph is no {self.reading.source}; give a folder of"
-                " sources and one of targets"
+                f"{alone.target}: a photograph is no {row.noun}; give a folder of sources and one"
+                " of targets"
             )
 
     def __len__(self) -> int:
@@ -58,17 +58,13 @@ class Pictures(Dataset):
 
     def item(self, index: int, rng: np.random.Generator | None) -> Example:
         """See `Dataset.item`."""
-        pair, reading = self.pairs[index], self.reading
-        target = self._pixels(pair.target, "target")
-        alone = pair.source == pair.target
-        source = target if alone else self._pixels(pair.source, reading.source)
-        tensors = reader.example(source, target, reading, pair.name, rng, alone=alone)
-        return {
-            "name": pair.name,
-            "source": tensors[0],
-            "target": tensors[1],
-            "native_size": self._detail(pair.target),
-        }
+        pair = self.pairs[index]
+        target, side = self._decoded(pair.target, read_target)
+        source = None
+        if pair.source != pair.target:
+            source = self._decoded(pair.source, read_source)
+        made, reached = example(source, target, self.reading, pair.name, rng)
+        return {"name": pair.name, "source": made, "target": reached, "native_size": side}
 
     def without(self, files: Iterable[str]) -> Pictures:
         """The same, less the pairs that need one of these files."""
@@ -82,50 +78,36 @@ class Pictures(Dataset):
     def part(self, indices: Iterable[int]) -> Pictures:
         """Only these pairs, in this order: to hold some out for validation."""
         fewer = Pictures([self.pairs[index] for index in indices], self.reading)
-        fewer.memory, fewer.details = self.memory, self.details
+        fewer.memory = self.memory
         return fewer
 
     def inspect(self, index: int) -> list[tuple[str, str]]:
-        """See `Dataset.inspect`; gray and turned pictures are noted too."""
+        """See `Dataset.inspect`; gray and turned photographs are noted too."""
         pair = self.pairs[index]
-        kinds = {pair.source: self.reading.source, pair.target: "target"}  # the target, if both
         found: list[tuple[str, str]] = []
-        for path, kind in kinds.items():
+        for path in dict.fromkeys((pair.source, pair.target)):
+            is_target = path == pair.target
             try:
-                self._pixels(path, kind)
-                if kind == "target":
-                    self._detail(path)
+                if is_target:
+                    self._decoded(path, read_target)
+                else:
+                    self._decoded(path, read_source)
             except ImageError as error:
                 problem = str(error).removeprefix(f"{path}: ")
                 found.append((path, f"refused: {problem}"))
             else:
-                if kind not in {"sketch", "labels", "masked"}:
+                if is_target or self.reading.row.augmentable:
                     found.extend((path, f"accepted: {note}") for note in _notes(path))
         return found
 
-    def _detail(self, path: str) -> int:
+    def _decoded(self, path: str, read: Callable[[str, Reading], _Decoded]) -> _Decoded:
+        """What `read` gives of a file, kept in memory if wanted."""
         if self.memory is None:
-            return reader.detail(path, self.reading.size)
-        if path not in self.details:
-            self.details[path] = reader.detail(path, self.reading.size)
-        return self.details[path]
-
-    def _pixels(self, path: str, kind: str) -> Pixels:
-        if self.memory is not None and (path, kind) in self.memory:
-            return self.memory[path, kind]
-        size = self.reading.size
-        if kind == "sketch":
-            pixels = reader.sketch(path, size)
-        elif kind == "labels":
-            pixels = reader.labels(path, self.reading)
-        elif kind == "masked":
-            pixels = reader.mask(path, size)
-        else:
-            least = self.reading.min_target if kind == "target" else images.MIN_SIDE
-            pixels = reader.photo(path, size, least)
-        if self.memory is not None:
-            self.memory[path, kind] = pixels
-        return pixels
+            return read(path, self.reading)
+        if (read, path) not in self.memory:
+            self.memory[read, path] = read(path, self.reading)
+        decoded: _Decoded = self.memory[read, path]
+        return decoded
 
 
 class Folder(Pictures):

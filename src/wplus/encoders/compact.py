@@ -21,7 +21,8 @@ from wplus.nn.prelu import PReLU
 
 MAP = 4  # side of the map that a style is read from
 DESIGNS = ("pyramid", "naive_wplus", "single_w")
-COARSE_UP_TO, MEDIUM_UP_TO = 8, 32  # resolutions in the generator; the paper's styles 0-2, 3-6
+# Resolutions in the generator: styles 0-3 and 4-7 of StyleGAN2, where the paper has 0-2 and 3-6.
+COARSE_UP_TO, MEDIUM_UP_TO = 8, 32
 
 
 class Reduce(nn.Module):

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wplus import images, sources
+from wplus import images
 from wplus.errors import ImageError
 from wplus.inference.options import Box, Options
+from wplus.sources.masked import read_masked
 
 Hole = NDArray[np.bool_]
 
@@ -35,7 +36,7 @@ def read_with_hole(path: str, options: Options) -> tuple[Image.Image, Hole]:
         mask = _of_box(options.box, path)
     elif options.mask is not None and options.mask.is_dir():
         mask = _one_of(options.mask, path)
-    picture, removed = sources.read_masked(path, mask)
+    picture, removed = read_masked(path, mask)
     hole = np.asarray(removed) > 0
     if hole.all():
         raise ImageError(f"{path}: everything is missing, nothing is left to go by")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from wplus import images, sources
+from wplus import images
 from wplus.errors import FaceError, ImageError
 from wplus.faces import CropGeometry
 from wplus.inference import blending
@@ -20,6 +20,12 @@ from wplus.inference.holes import Hole, read_with_hole
 from wplus.inference.low_resolution import SMALLEST, read_small, shrink
 from wplus.inference.options import Options
 from wplus.refine import SIZE, Measure
+from wplus.sources.drawing import read_drawing
+from wplus.sources.files import from_file
+from wplus.sources.label_colors import LABELS
+from wplus.sources.labels import colored
+from wplus.sources.masked import remove_region
+from wplus.sources.sketch import sketch_input
 from wplus.tasks import Task
 
 PEAK = 2.0  # values are in [-1, 1]
@@ -98,20 +104,20 @@ def _photograph(path: str, task: Task, options: Options) -> Question:
 
 
 def _sketch(path: str, task: Task, options: Options) -> Question:
-    page = sources.drawing(path, options.align)
-    return Question(sources.sketch_input(page, SIZE), None, images.to_rgb(page))
+    page = read_drawing(path, options.align)
+    return Question(sketch_input(page, SIZE), None, images.to_rgb(page))
 
 
 def _labels(path: str, task: Task, options: Options) -> Question:
-    source = sources.from_file(
-        path, "labels", SIZE, num_classes=task.input_channels, bilinear=bool(options.bilinear)
+    source = from_file(
+        path, "labels", SIZE, channels=task.input_channels, bilinear=bool(options.bilinear)
     )
     numbers = source.argmax(dim=1)[0]
-    named = task.input_channels == len(sources.LABELS)  # others have no colors of their own
+    named = task.input_channels == len(LABELS)  # others have no colors of their own
     if named and bool((numbers == numbers[0, 0]).all()):
-        only = sources.LABELS[int(numbers[0, 0])]
+        only = LABELS[int(numbers[0, 0])]
         raise ImageError(f"{path}: holds nothing but {only}; paint the parts of a face")
-    shown = sources.colored(numbers) if named else images.read(path)
+    shown = colored(numbers) if named else images.read(path)
     return Question(source, None, shown)
 
 
@@ -159,7 +165,7 @@ def _with_hole(path: str, task: Task, options: Options) -> Question:
     missing = images.to_tensor(cut(layer, geometry, padding=False))[:, :1] > BLACK
     shown = blending.hatched(picture, hole)
     return Question(
-        sources.masked(seen, missing.float()),
+        remove_region(seen, missing.float()),
         seen,
         cut(shown, geometry, 2 * SIZE),
         Known(seen, importance=(~missing).float()),

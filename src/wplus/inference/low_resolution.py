@@ -10,7 +10,8 @@ from torch import Tensor
 from wplus import images
 from wplus.errors import ImageError
 from wplus.refine import SIZE
-from wplus.sources import FACTORS, degrade
+from wplus.sources.kind import FACTORS
+from wplus.sources.low_resolution import degrade
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def _tiny(path: str) -> Image.Image | None:
 def shrink(pictures: Tensor, size: int) -> Tensor:
     """Pictures as super-resolution sees them, at any size: the degradation of training.
 
-    A size of 256 divided by a whole number is exactly `sources.degrade` of the picture at 256².
+    A size of 256 divided by a whole number is exactly `degrade` of the picture at 256².
     Others are shrunk by the nearest whole number from the size that fits it, which is near 256.
     From 171 pixels up that number is 1, and nothing is filtered: it would only blur.
 

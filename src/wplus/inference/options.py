@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from wplus.errors import ConfigError
-from wplus.sources import FACTORS
+from wplus.sources.kind import FACTORS
 from wplus.tasks import Task
 
 Box = tuple[int, int, int, int]
@@ -45,7 +45,7 @@ class Options:
         mask: inpainting only: a picture of the photograph's size, white where something is missing;
             or a folder that has one of the photograph's stem for each.
         box: inpainting only: the region that is missing, left, top, width and height in pixels.
-        bilinear: labels only: resize label maps like gray levels, see `sources.one_hot_labels`;
+        bilinear: labels only: resize label maps like gray levels, see `labels.one_hot_labels`;
             None as the model was trained.
         precision: of the convolutions during refinement; None for the model's own.
 

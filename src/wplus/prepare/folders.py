@@ -16,14 +16,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from wplus import images, sources, weights
+from wplus import images, weights
 from wplus.data.finding import pictures_in
-from wplus.data.masks import COVERAGE, draw_mask
-from wplus.data.masks import Kind as MaskKind
 from wplus.errors import ConfigError, WplusError
 from wplus.prepare import record
 from wplus.prepare.parser import FaceParser, load_parser
 from wplus.prepare.sketch import sketch
+from wplus.sources.kind import FACTORS
+from wplus.sources.labels import colored
+from wplus.sources.low_resolution import shrink_and_enlarge
+from wplus.sources.masks import COVERAGE, draw_mask
+from wplus.sources.masks import Kind as MaskKind
 
 Kind = Literal["sketches", "labels", "masks", "low_resolution"]
 KINDS: tuple[Kind, ...] = ("sketches", "labels", "masks", "low_resolution")
@@ -39,7 +42,7 @@ class Recipe:
         seed: with a photograph's name, it decides everything random about it: the same again.
         factors: low_resolution: by how much it is shrunk, one of these for each photograph.
         size: low_resolution: side of the result, at which the factor is meant.
-        masks: kind of masks, see `data.masks.draw_mask`.
+        masks: kind of masks, see `masks.draw_mask`.
         coverage: of masks: least and largest share that is removed.
 
     Raises:
@@ -48,7 +51,7 @@ class Recipe:
 
     kind: Kind
     seed: int = 0
-    factors: tuple[int, ...] = sources.FACTORS
+    factors: tuple[int, ...] = FACTORS
     size: int = 256
     masks: MaskKind = "mixed"
     coverage: tuple[float, float] = COVERAGE
@@ -86,13 +89,13 @@ class Recipe:
         if self.kind == "sketches":
             return sketch(picture, rng)
         if self.kind == "labels":
-            return sources.colored(_parser().parse(images.to_tensor(picture))[0])
+            return colored(_parser().parse(images.to_tensor(picture))[0])
         if self.kind == "masks":
             side = max(picture.size)
             mask = Image.fromarray(draw_mask(side, rng, self.masks, self.coverage))
             return mask.resize(picture.size, Image.Resampling.NEAREST)
         factor = self.factors[int(rng.integers(len(self.factors)))]
-        pixels = sources.low_resolution(images.to_tensor(picture), factor, self.size)
+        pixels = shrink_and_enlarge(images.to_tensor(picture), factor, self.size)
         return images.to_picture(pixels)
 
 

@@ -41,7 +41,7 @@ class FaceParser:
     def parse(self, pictures: Tensor) -> Tensor:
         """Label maps (N, H, W) int64 of pictures (N, 3, H, W) in [-1, 1], cropped as FFHQ is.
 
-        Each label is an index into `sources.LABELS`. Sides are the person's own (l_eye is on the
+        Each label is an index into `LABELS`. Sides are the person's own (l_eye is on the
         right of the picture), and set by place, see `sides`.
 
         Raises:

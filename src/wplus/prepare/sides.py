@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wplus.sources import LABELS
+from wplus.sources.label_colors import LABELS
 
 _PAIRED = ("eye", "brow", "ear")
 _LEAST = 0.1  # share of a pair's pixels that must lie beyond a gap for it to part the two

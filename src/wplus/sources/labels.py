@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from typing import Any
 
 import numpy as np
@@ -10,62 +11,85 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from wplus import images
 from wplus.errors import ConfigError, ImageError
-from wplus.sources.sizes import check_size
-from wplus.sources.sketches import is_drawing
-
-# CelebAMask-HQ's order; a label is an index into it.
-LABELS = (
-    "background",
-    "skin",
-    "nose",
-    "glasses",
-    "l_eye",
-    "r_eye",
-    "l_brow",
-    "r_brow",
-    "l_ear",
-    "r_ear",
-    "mouth",
-    "u_lip",
-    "l_lip",
-    "hair",
-    "hat",
-    "earring",
-    "necklace",
-    "neck",
-    "cloth",
+from wplus.sources.kind import File, Kind, Pixels, SourceOptions, check_size, naming
+from wplus.sources.label_colors import (
+    LABELS,
+    PALETTE,
+    PREPARE,
+    colors_to_labels,
+    on_background,
+    palette_to_labels,
 )
+from wplus.sources.stored import read_as_stored
+from wplus.sources.whitening import is_drawing
 
-PALETTE = (
-    (0, 0, 0),
-    (204, 0, 0),
-    (76, 153, 0),
-    (204, 204, 0),
-    (51, 51, 255),
-    (204, 0, 204),
-    (0, 255, 255),
-    (255, 204, 204),
-    (102, 51, 0),
-    (255, 0, 0),
-    (102, 204, 0),
-    (255, 255, 0),
-    (0, 0, 153),
-    (0, 0, 204),
-    (255, 51, 153),
-    (0, 204, 204),
-    (0, 51, 0),
-    (255, 153, 51),
-    (0, 204, 0),
-)
-"""The color in which CelebAMask-HQ shows each label, RGB."""
-
-_NAMED = 3  # so many unknown colors are named in a message; the rest are counted
 _LEVELS = 32  # label maps have fewer different numbers than that, unless they have so many classes
 _PAPER = 200  # the brightness of most of a drawing
 _SOFT_LINES = 4  # and the levels on the edges of its lines, at least
-_COLORS = 1000  # soft edges make fewer colors than that, photographs more
-_PREPARE = "wplus prepare labels makes label maps of photographs"
+
+
+class Labels(Kind):
+    """A label map: one channel per class, 1 where the pixel is of the class."""
+
+    def read(self, file: File) -> Image.Image:
+        """See `Kind.read`: class numbers as they are stored."""
+        return read_as_stored(file, exact=True)
+
+    def tensor(self, image: Image.Image, options: SourceOptions) -> Tensor:
+        """See `Kind.tensor`."""
+        classes = _classes(options)
+        numbers = class_numbers(image, classes)
+        return one_hot_labels(numbers, classes, options.size, bilinear=options.bilinear)
+
+    def preview(self, source: Tensor) -> Image.Image:
+        """See `Kind.preview`: every pixel in the color of its class."""
+        numbers = source.argmax(0).cpu()
+        if len(source) == len(LABELS):
+            return colored(numbers).convert("RGB")
+        return images.to_picture(_wheel(len(source))[:, numbers])
+
+    def pixels(self, file: File, options: SourceOptions) -> Pixels:
+        """See `Kind.pixels`: (size, size) class numbers."""
+        image = self.read(file)
+        with naming(file):
+            numbers = self.tensor(image, options)[0].argmax(0).numpy()
+        return numbers.astype(np.min_scalar_type(_classes(options) - 1))
+
+    def mirror(self, pixels: Pixels, options: SourceOptions) -> Pixels:
+        """See `Kind.mirror`; labels of faces that have a side change it."""
+        pixels = pixels[:, ::-1]
+        if _classes(options) == len(LABELS):
+            return np.array(_OTHER_SIDE, pixels.dtype)[pixels]
+        return pixels
+
+    def paired(self, source: Pixels, target: Pixels, options: SourceOptions) -> Tensor:
+        """See `Kind.paired`."""
+        numbers = torch.from_numpy(source.astype(np.int64))[None]
+        return one_hot_labels(numbers, _classes(options), options.size)[0]
+
+
+def _classes(options: SourceOptions) -> int:
+    return options.channels or len(LABELS)
+
+
+def _other_side(label: str) -> str:
+    """l_eye for r_eye and back; what has no partner stays (l_lip is the lower lip)."""
+    swapped = {"l_": "r_", "r_": "l_"}.get(label[:2], label[:2]) + label[2:]
+    return swapped if swapped in LABELS else label
+
+
+_OTHER_SIDE = [LABELS.index(_other_side(label)) for label in LABELS]
+
+
+def _wheel(count: int) -> Tensor:
+    """(3, count) in [-1, 1]: black, then colors around the wheel, brightness in turns."""
+    colors = [(0.0, 0.0, 0.0)]
+    for i in range(count - 1):
+        hue = i * 0.618 % 1  # the golden ratio keeps neighbors apart
+        colors.append(colorsys.hsv_to_rgb(hue, 0.8, (1.0, 0.8, 0.6)[i % 3]))
+    return torch.tensor(colors).t() * 2 - 1
 
 
 def one_hot_labels(
@@ -137,9 +161,9 @@ def class_numbers(picture: Image.Image, num_classes: int = len(LABELS)) -> Tenso
     """
     named = num_classes == len(LABELS)
     if named and picture.mode in {"RGBA", "LA"}:
-        picture = _on_background(picture)
+        picture = on_background(picture)
     if picture.mode == "P" and named:
-        table = _in_palette_colors(picture)
+        table = palette_to_labels(picture)
         if table is not None:
             return torch.from_numpy(table[np.asarray(picture)])[None]
     values = np.asarray(picture)
@@ -152,7 +176,7 @@ def class_numbers(picture: Image.Image, num_classes: int = len(LABELS)) -> Tenso
                 raise ImageError(
                     "is in color; a label map holds class numbers, as gray levels or as a palette"
                 )
-            return torch.from_numpy(_looked_up(colors))[None]
+            return torch.from_numpy(colors_to_labels(colors))[None]
         values = values[..., 0]
     elif picture.mode not in {"1", "L", "P", "I"} and not picture.mode.startswith("I;16"):
         raise ImageError(f"holds no class numbers (mode {picture.mode}); store them as gray levels")
@@ -184,84 +208,5 @@ def _check_numbers(values: NDArray[Any], num_classes: int) -> None:
     if levels > max(_LEVELS, num_classes):
         raise ImageError(
             f"looks like a photograph: {levels} different levels, which are no class numbers"
-            f" (0 to {num_classes - 1}); {_PREPARE}"
+            f" (0 to {num_classes - 1}); {PREPARE}"
         )
-
-
-def _on_background(picture: Image.Image) -> Image.Image:
-    """Without transparency: what is erased is background."""
-    alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
-    opaque = picture.convert("L" if picture.mode == "LA" else "RGB")
-    if alpha.min() == 255:
-        return opaque
-    pixels = np.array(opaque)
-    pixels[alpha < 128] = 0  # the number and the color of background
-    return Image.fromarray(pixels)
-
-
-def _looked_up(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(H, W) class numbers of colors (H, W, 3) that are all in `PALETTE`."""
-    codes = _codes(colors)
-    known = _codes(np.array(PALETTE))
-    order = np.argsort(known)
-    places = np.clip(np.searchsorted(known[order], codes), 0, len(known) - 1)
-    labels = order[places]
-    strange = known[labels] != codes
-    if strange.any():
-        raise ImageError(_strange_colors(codes[strange], codes.size))
-    return labels.astype(np.int64)
-
-
-def _codes(colors: NDArray[np.generic]) -> NDArray[np.int64]:
-    parts = colors.astype(np.int64)
-    code: NDArray[np.int64] = (parts[..., 0] << 16) | (parts[..., 1] << 8) | parts[..., 2]
-    return code
-
-
-def _strange_colors(codes: NDArray[np.int64], pixels: int) -> str:
-    found, counts = np.unique(codes, return_counts=True)
-    if len(found) > _COLORS:
-        what = f"is in color and looks like a photograph, {len(found)} colors mean no class"
-        return f"{what}; {_PREPARE}"
-    most = np.argsort(-counts, kind="stable")[:_NAMED]
-    parts = []
-    for code, count in zip(found[most].tolist(), counts[most].tolist()):
-        color = ((code >> 16) & 255, (code >> 8) & 255, code & 255)
-        distances = np.square(np.array(PALETTE) - color).sum(axis=1)
-        nearest = int(distances.argmin())
-        parts.append(f"{color} on {count} pixels, nearest to {LABELS[nearest]} {PALETTE[nearest]}")
-    white = 0xFFFFFF in found[most]
-    advice = "paint without soft edges"
-    if white or len(found) <= _NAMED:
-        advice = "paint these in the color of a class" + (
-            f", background in {PALETTE[0]}" if white else ""
-        )
-    more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return (
-        f"is in color, and {len(codes)} of {pixels} pixels are in none of the {len(PALETTE)} colors"
-        f" of CelebAMask-HQ: {'; '.join(parts)}{more}; {advice}"
-    )
-
-
-def _in_palette_colors(picture: Image.Image) -> NDArray[np.int64] | None:
-    """Index to label, if the palette's used colors are two or more and all in `PALETTE`.
-
-    Raises:
-        ImageError: most of them are, each at another index than its label, but some are not.
-    """
-    palette = np.array(picture.getpalette("RGB") or [], np.int64).reshape(-1, 3)
-    used = np.unique(np.asarray(picture))
-    if len(used) < 2 or used[-1] >= len(palette):
-        return None
-    known = {color: label for label, color in enumerate(PALETTE)}
-    colors = [tuple(color) for color in palette[used].tolist()]
-    if len(set(colors)) < len(colors):
-        return None
-    if not set(colors) <= set(known):
-        elsewhere = [known[color] != index for index, color in zip(used, colors) if color in known]
-        if 2 * len(elsewhere) > len(colors) and any(elsewhere):  # colors are meant, not indices
-            _looked_up(palette[np.asarray(picture)])
-        return None
-    table = np.zeros(256, np.int64)
-    table[used] = [known[color] for color in colors]
-    return table

@@ -16,7 +16,7 @@ from wplus.encoders import Encoder
 from wplus.errors import ConfigError
 from wplus.formats.strict import load_strict
 from wplus.models.registry import build
-from wplus.sources import LABELS, PALETTE
+from wplus.sources.label_colors import LABELS, PALETTE
 
 COLORS = 3
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wplus.data.masks import COVERAGE, Kind, draw_mask
 from wplus.errors import ConfigError
+from wplus.sources.masks import COVERAGE, Kind, draw_mask
 
 
 def rng(seed: int) -> np.random.Generator:

@@ -14,9 +14,15 @@ from torch import Tensor
 from torch.nn import functional
 
 import weights as reference_weights
-from wplus import images, sources
-from wplus.config import SOURCES
+from wplus import images
 from wplus.errors import ConfigError, ImageError
+from wplus.sources import SOURCES
+from wplus.sources.files import from_file, from_image
+from wplus.sources.kind import FACTORS
+from wplus.sources.label_colors import LABELS
+from wplus.sources.labels import one_hot_labels
+from wplus.sources.low_resolution import degrade, shrink_and_enlarge
+from wplus.sources.sketch import sketch_input
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -37,7 +43,7 @@ def label_map(height: int, width: int, classes: int = 19, seed: int = 0) -> np.n
 @pytest.mark.parametrize("factor", [2, 4, 16])
 def test_degrade_is_the_published_one(cases: dict[str, np.ndarray], factor: int) -> None:
     mosaic = reference_weights.picture("degrade", (1, 3, 256, 256))
-    found = sources.degrade((torch.from_numpy(mosaic) + 1) / 2, factor)
+    found = degrade((torch.from_numpy(mosaic) + 1) / 2, factor)
     np.testing.assert_allclose(found, cases[f"degrade.x{factor}"], rtol=0, atol=1e-6)
 
 
@@ -71,7 +77,7 @@ def slow_line(line: list[float], factor: int) -> list[float]:
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 5, 8])
 def test_degrade_equals_the_slow_loop(factor: int) -> None:
     picture = noise(1, 2, 20, 27)
-    found = sources.degrade(picture, factor)
+    found = degrade(picture, factor)
     assert found.shape == (1, 2, 20 // factor, 27 // factor)
     for channel in range(2):
         columns = [slow_line(c, factor) for c in picture[0, channel].T.tolist()]
@@ -82,32 +88,30 @@ def test_degrade_equals_the_slow_loop(factor: int) -> None:
 
 def test_factor_one_filters_too() -> None:
     picture = noise(1, 3, 16, 16)
-    assert (sources.degrade(picture, 1) - picture).abs().max() > 0.05
+    assert (degrade(picture, 1) - picture).abs().max() > 0.05
 
 
 def test_degrade_keeps_flat_pictures_and_clamps_overshoot() -> None:
     flat = torch.full((2, 3, 64, 64), 0.3)
-    torch.testing.assert_close(sources.degrade(flat, 8), flat[..., :8, :8])
+    torch.testing.assert_close(degrade(flat, 8), flat[..., :8, :8])
     step = (torch.arange(64) >= 30).float().expand(1, 1, 64, 64)
-    found = sources.degrade(step, 4)
+    found = degrade(step, 4)
     assert (found.min(), found.max()) == (0, 1)
-    within = sources.degrade(step * 0.5 + 0.25, 4)  # the same away from the limits: it does ring
+    within = degrade(step * 0.5 + 0.25, 4)  # the same away from the limits: it does ring
     assert within.min() < 0.25 < 0.75 < within.max()
 
 
 def test_degrade_carries_gradients_and_precision() -> None:
     picture = noise(1, 1, 6, 6).double().requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda x: sources.degrade(x * 0.2 + 0.4, 2), picture, fast_mode=True
-    )
-    assert sources.degrade(picture, np.random.default_rng(0).choice([2])).dtype == torch.float64
+    assert torch.autograd.gradcheck(lambda x: degrade(x * 0.2 + 0.4, 2), picture, fast_mode=True)
+    assert degrade(picture, np.random.default_rng(0).choice([2])).dtype == torch.float64
 
 
-@pytest.mark.parametrize("factor", sources.FACTORS)
+@pytest.mark.parametrize("factor", FACTORS)
 def test_low_resolution(factor: int) -> None:
     pictures = noise(2, 3, 256, 256) * 2 - 1
-    found = sources.low_resolution(pictures, factor)
-    shrunk = sources.degrade((pictures + 1) / 2, factor)
+    found = shrink_and_enlarge(pictures, factor)
+    shrunk = degrade((pictures + 1) / 2, factor)
     expected = functional.interpolate(shrunk, (256, 256), mode="bilinear", align_corners=False)
     torch.testing.assert_close(found, expected * 2 - 1, rtol=0, atol=1e-6)
     assert found.shape == (2, 3, 256, 256)
@@ -117,31 +121,31 @@ def test_low_resolution(factor: int) -> None:
 def test_low_resolution_enlarges_as_pillow_did() -> None:
     """Within the two roundings to 8 bits of the published way."""
     mosaic = torch.from_numpy(reference_weights.picture("low", (1, 3, 256, 256)))
-    for factor in sources.FACTORS:
-        small = images.to_picture(sources.degrade((mosaic + 1) / 2, factor) * 2 - 1)
+    for factor in FACTORS:
+        small = images.to_picture(degrade((mosaic + 1) / 2, factor) * 2 - 1)
         published = images.to_tensor(small.resize((256, 256), Image.Resampling.BILINEAR))
-        assert (sources.low_resolution(mosaic, factor) - published).abs().max() < 2.5 / 127.5
+        assert (shrink_and_enlarge(mosaic, factor) - published).abs().max() < 2.5 / 127.5
 
 
 def test_the_factor_is_one_of_the_encoders_input() -> None:
     large = noise(1, 3, 96, 128) * 2 - 1
-    found = sources.low_resolution(large, 4, size=64)
-    expected = sources.low_resolution(images.resize(large, 64), 4, size=64)
+    found = shrink_and_enlarge(large, 4, size=64)
+    expected = shrink_and_enlarge(images.resize(large, 64), 4, size=64)
     assert torch.equal(found, expected)
 
 
 def test_what_cannot_be_shrunk() -> None:
     with pytest.raises(ConfigError, match="shrunk by 0"):
-        sources.degrade(noise(1, 3, 16, 16), 0)
+        degrade(noise(1, 3, 16, 16), 0)
     with pytest.raises(ImageError, match="12x64 pixels are too few to shrink by 8"):
-        sources.degrade(noise(1, 3, 12, 64), 8)
-    assert sources.degrade(noise(1, 3, 13, 13), 8).shape == (1, 3, 1, 1)
+        degrade(noise(1, 3, 12, 64), 8)
+    assert degrade(noise(1, 3, 13, 13), 8).shape == (1, 3, 1, 1)
     with pytest.raises(ImageError, match=r"\(N, C, H, W\), not torch.float32 \(3, 16, 16\)"):
-        sources.degrade(noise(3, 16, 16), 2)
+        degrade(noise(3, 16, 16), 2)
     with pytest.raises(ImageError, match=r"not torch\.uint8"):
-        sources.degrade(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), 2)
+        degrade(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), 2)
     with pytest.raises(ImageError, match=r"not torch\.uint8"):
-        sources.low_resolution(torch.zeros(1, 3, 256, 256, dtype=torch.uint8), 2)
+        shrink_and_enlarge(torch.zeros(1, 3, 256, 256, dtype=torch.uint8), 2)
 
 
 # --- label maps ---------------------------------------------------------------------------------
@@ -149,7 +153,7 @@ def test_what_cannot_be_shrunk() -> None:
 
 @pytest.mark.parametrize("size", [8, 16, 31, 64, 100])
 def test_labels_are_resized_by_the_nearest(size: int) -> None:
-    found = sources.one_hot_labels(torch.from_numpy(label_map(40, 64))[None], size=size)
+    found = one_hot_labels(torch.from_numpy(label_map(40, 64))[None], size=size)
     assert found.shape == (1, 19, size, size)
     assert found.dtype == torch.float32
     assert set(found.unique().tolist()) == {0, 1}
@@ -180,7 +184,7 @@ def test_bilinear_labels_are_interpolated_numbers(height: int, width: int) -> No
     rows = [triangle_line(row, size) for row in labels.tolist()]
     columns = [triangle_line(list(column), size) for column in zip(*rows)]
     expected = torch.tensor(columns).T
-    found = sources.one_hot_labels(torch.from_numpy(labels)[None], size=size, bilinear=True)
+    found = one_hot_labels(torch.from_numpy(labels)[None], size=size, bilinear=True)
     assert torch.equal(found.sum(1), torch.ones(1, size, size))
     different = (found.argmax(1)[0] != expected).float().mean()
     assert different < 0.01  # Pillow counts in fixed point: halves go either way
@@ -190,16 +194,16 @@ def test_bilinear_labels_are_interpolated_numbers(height: int, width: int) -> No
 def test_bilinear_makes_false_classes_and_nearest_does_not() -> None:
     labels = torch.zeros(1, 64, 64, dtype=torch.int64)
     labels[:, :, 33:] = 13
-    near = sources.one_hot_labels(labels, size=32)
+    near = one_hot_labels(labels, size=32)
     assert near.sum((0, 2, 3)).nonzero().ravel().tolist() == [0, 13]
-    assert len(sources.one_hot_labels(labels, size=32, bilinear=True).sum((0, 2, 3)).nonzero()) > 2
+    assert len(one_hot_labels(labels, size=32, bilinear=True).sum((0, 2, 3)).nonzero()) > 2
 
 
 @pytest.mark.parametrize("bilinear", [False, True])
 def test_labels_of_the_right_size_stay(bilinear: bool) -> None:
     labels = torch.from_numpy(np.stack([label_map(32, 32, seed=i) for i in range(3)]))
     for kind in (torch.uint8, torch.int32, torch.int64):
-        found = sources.one_hot_labels(labels.to(kind), size=32, bilinear=bilinear)
+        found = one_hot_labels(labels.to(kind), size=32, bilinear=bilinear)
         assert torch.equal(found, functional.one_hot(labels.long(), 19).permute(0, 3, 1, 2).float())
 
 
@@ -209,19 +213,19 @@ def test_labels_out_of_range_are_named(value: int, bilinear: bool) -> None:
     labels = torch.zeros(1, 32, 32, dtype=torch.int32)
     labels[0, 3, 4] = value
     with pytest.raises(ImageError, match=f"label {value} is out of range: .* are 0 to 18"):
-        sources.one_hot_labels(labels, bilinear=bilinear)
+        one_hot_labels(labels, bilinear=bilinear)
 
 
 def test_other_label_schemes() -> None:
     labels = torch.tensor([[[0, 1], [2, 3]]])
-    assert sources.one_hot_labels(labels, 4, size=2).shape == (1, 4, 2, 2)
+    assert one_hot_labels(labels, 4, size=2).shape == (1, 4, 2, 2)
     with pytest.raises(ImageError, match="label 3 is out of range"):
-        sources.one_hot_labels(labels, 3)
+        one_hot_labels(labels, 3)
     with pytest.raises(ConfigError, match="0 classes"):
-        sources.one_hot_labels(labels, 0)
+        one_hot_labels(labels, 0)
     with pytest.raises(ConfigError, match="300 classes"):
-        sources.one_hot_labels(labels, 300, bilinear=True)
-    assert len(sources.LABELS) == len(set(sources.LABELS)) == 19
+        one_hot_labels(labels, 300, bilinear=True)
+    assert len(LABELS) == len(set(LABELS)) == 19
 
 
 @pytest.mark.parametrize(
@@ -229,7 +233,7 @@ def test_other_label_schemes() -> None:
 )
 def test_tensors_that_are_no_label_maps(wrong: Tensor) -> None:
     with pytest.raises(ImageError, match=r"label maps are integers \(N, H, W\)"):
-        sources.one_hot_labels(wrong)
+        one_hot_labels(wrong)
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -248,10 +252,10 @@ def test_label_files_keep_their_numbers(tmp_path: Path) -> None:
         "gray.tif": Image.fromarray(numbers),
         "gray.bmp": Image.fromarray(numbers),
     }
-    expected = sources.one_hot_labels(torch.from_numpy(numbers)[None], size=64)
+    expected = one_hot_labels(torch.from_numpy(numbers)[None], size=64)
     for name, picture in files.items():
         picture.save(tmp_path / name)
-        assert torch.equal(sources.from_file(tmp_path / name, "labels", 64), expected), name
+        assert torch.equal(from_file(tmp_path / name, "labels", 64), expected), name
 
 
 def test_label_files_obey_exif(tmp_path: Path) -> None:
@@ -259,8 +263,8 @@ def test_label_files_obey_exif(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.rot90(numbers).copy()).save(tmp_path / "turned.png", exif=exif)
-    found = sources.from_file(tmp_path / "turned.png", "labels", 32)
-    assert torch.equal(found, sources.one_hot_labels(torch.from_numpy(numbers)[None], size=32))
+    found = from_file(tmp_path / "turned.png", "labels", 32)
+    assert torch.equal(found, one_hot_labels(torch.from_numpy(numbers)[None], size=32))
 
 
 def test_label_files_through_the_published_way(tmp_path: Path) -> None:
@@ -269,7 +273,7 @@ def test_label_files_through_the_published_way(tmp_path: Path) -> None:
     with Image.open(tmp_path / "map.png") as picture:
         gray = picture.convert("L").resize((64, 64), Image.Resampling.BILINEAR)
     expected = np.eye(19, dtype=np.float32)[np.array(gray)].transpose(2, 0, 1)
-    found = sources.from_file(tmp_path / "map.png", "labels", 64, bilinear=True)
+    found = from_file(tmp_path / "map.png", "labels", 64, bilinear=True)
     assert np.array_equal(found[0], expected)
 
 
@@ -290,7 +294,7 @@ def test_label_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     }
     for name, reason in reasons.items():
         with pytest.raises(ImageError, match=reason) as caught:
-            sources.from_file(tmp_path / name, "labels")
+            from_file(tmp_path / name, "labels")
         message = str(caught.value)
         assert message.startswith(f"{tmp_path / name}: ")
         assert message.count(name) == 1
@@ -298,16 +302,22 @@ def test_label_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "many.png").rename("a")  # a name that is also a word of the message
     with pytest.raises(ImageError, match=r"^a: label 29 is out of range"):
-        sources.from_file("a", "labels")
+        from_file("a", "labels")
 
 
 def test_photo_files(tmp_path: Path) -> None:
     pixels = noise(1, 3, 80, 48) * 2 - 1
     images.save(pixels, tmp_path / "photo.png")
-    found = sources.from_file(tmp_path / "photo.png", "photo")
+    found = from_file(tmp_path / "photo.png", "photo")
     assert (found.shape, found.dtype) == ((1, 3, 256, 256), torch.float32)
-    picture = images.to_tensor(images.read(tmp_path / "photo.png"))
-    assert torch.equal(found, images.resize(picture, 256))
+    picture = images.read(tmp_path / "photo.png")
+    expected = images.to_tensor(images.resample(picture, 256))
+    assert torch.equal(found, expected)
+    gray = from_file(tmp_path / "photo.png", "photo", channels=1)
+    assert gray.shape == (1, 1, 256, 256)
+    assert (gray - found.mean(1, keepdim=True)).abs().max() < 0.6
+    with pytest.raises(ConfigError, match="3 channels or 1, not 2"):
+        from_file(tmp_path / "photo.png", "photo", channels=2)
     assert found.min() < -0.5 < 0.5 < found.max()
 
 
@@ -322,12 +332,12 @@ def test_sketch_files_are_read_as_in_training(tmp_path: Path) -> None:
     Image.fromarray(clear).save(tmp_path / "clear.png")
     resized = np.array(gray.resize((256, 256), Image.Resampling.BILINEAR))
     for name in ("gray", "bits", "rgb", "clear"):
-        found = sources.from_file(tmp_path / f"{name}.png", "sketch")
+        found = from_file(tmp_path / f"{name}.png", "sketch")
         assert (found.shape, found.dtype) == ((1, 1, 256, 256), torch.float32)
         np.testing.assert_allclose(found[0, 0], resized / 255, rtol=0, atol=1e-7)
-    direct = sources.sketch_input(Image.fromarray(clear))
+    direct = sketch_input(Image.fromarray(clear))
     np.testing.assert_allclose(direct[0, 0], resized / 255, rtol=0, atol=1e-7)
-    white = sources.sketch_input(Image.new("L", (256, 256), 255))
+    white = sketch_input(Image.new("L", (256, 256), 255))
     assert torch.equal(white, torch.ones(1, 1, 256, 256))
 
 
@@ -335,31 +345,30 @@ def test_low_resolution_files(tmp_path: Path) -> None:
     pixels = noise(1, 3, 256, 256) * 2 - 1
     images.save(pixels, tmp_path / "sharp.png")
     sharp = images.to_tensor(images.read(tmp_path / "sharp.png"))
-    found = sources.from_file(tmp_path / "sharp.png", "low_resolution", factor=8)
-    assert torch.equal(found, sources.low_resolution(sharp, 8))
+    found = from_file(tmp_path / "sharp.png", "low_resolution", factor=8)
+    assert torch.equal(found, shrink_and_enlarge(sharp, 8))
 
-    small = sources.degrade((sharp + 1) / 2, 8) * 2 - 1  # the same, stored as a small picture
+    small = degrade((sharp + 1) / 2, 8) * 2 - 1  # the same, stored as a small picture
     images.save(small, tmp_path / "small.png")
-    again = sources.from_file(tmp_path / "small.png", "low_resolution")
+    again = from_file(tmp_path / "small.png", "low_resolution")
     assert (again - found).abs().max() < 1.01 / 127.5
     with pytest.raises(ConfigError, match="shrunk by 0"):
-        sources.from_file(tmp_path / "sharp.png", "low_resolution", factor=0)
+        from_file(tmp_path / "sharp.png", "low_resolution", factor=0)
 
 
 def test_every_source_is_made_or_refused(tmp_path: Path) -> None:
     maps, page = Image.fromarray(label_map(32, 32)), Image.new("L", (32, 32), 255)
     page.paste(0, (8, 8, 10, 24))
     channels = {"photo": 3, "sketch": 1, "labels": 19, "low_resolution": 3, "masked": 3}
-    assert set(sources.FROM_PICTURES) == set(channels) == set(SOURCES)
+    assert {name: row.channels for name, row in SOURCES.items()} == channels
     for source, count in channels.items():
         picture = maps if source == "labels" else page
         hole = Image.eval(page, lambda value: 255 - value) if source == "masked" else None
-        made = sources.from_picture(picture, source, 64, mask=hole)
+        made = from_image(picture, source, 64, mask=hole)
         assert made.shape == (1, count, 64, 64)
         with pytest.raises(ConfigError, match="0 pixels wide"):
-            sources.from_picture(picture, source, 0)
-    for source in {*SOURCES, "painting"} - set(channels):
-        with pytest.raises(ConfigError, match=f"no source '{source}'"):
-            sources.from_picture(picture, source)
-        with pytest.raises(ConfigError, match="photo, sketch, labels, low_resolution"):
-            sources.from_file(tmp_path / "missing.png", source)
+            from_image(picture, source, 0)
+    with pytest.raises(ConfigError, match="no source 'painting'"):
+        from_image(page, "painting")
+    with pytest.raises(ConfigError, match="did you mean sketch"):
+        from_file(tmp_path / "missing.png", "skech")

@@ -11,9 +11,9 @@ from PIL import Image
 from wplus import images
 from wplus.errors import ImageError
 from wplus.sources.framing import framed
-from wplus.sources.labels import PALETTE
-from wplus.sources.raw import read_as_stored
-from wplus.sources.sketches import whitened
+from wplus.sources.label_colors import PALETTE
+from wplus.sources.stored import read_as_stored
+from wplus.sources.whitening import whitened
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _DARK = 60  # and what they become
 _LEVEL = 10  # percentile of the lines' pixels that is their gray: most are half paper
 
 
-def drawing(path: str | os.PathLike[str], align: bool | None = None) -> Image.Image:
+def read_drawing(path: str | os.PathLike[str], align: bool | None = None) -> Image.Image:
     """A file of a drawing as `sketch_input` wants it.
 
     Badly lit paper becomes white and faint pencil dark, light lines on a dark ground are inverted

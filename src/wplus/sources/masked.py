@@ -9,6 +9,7 @@ kept, and with them the weights of encoders that read photographs.
 from __future__ import annotations
 
 import os
+import zlib
 
 import numpy as np
 import torch
@@ -19,8 +20,18 @@ from torch.nn import functional
 
 from wplus import images
 from wplus.errors import ImageError
-from wplus.sources.raw import read_as_stored
-from wplus.sources.sizes import check_pictures, check_size
+from wplus.sources.kind import (
+    File,
+    Kind,
+    Pixels,
+    SourceOptions,
+    as_image,
+    check_images,
+    check_size,
+    naming,
+)
+from wplus.sources.masks import draw_mask
+from wplus.sources.stored import read_as_stored
 
 HOLE = (255, 0, 255)
 """The color in which a region may be painted that is to be removed: pure magenta."""
@@ -31,7 +42,42 @@ _GRAY = 0.2  # share of a mask that may be neither dark nor bright: soft edges
 _SOFT = 5  # side of the square by which a painted region grows: brushes have soft edges
 
 
-def masked(pictures: Tensor, masks: Tensor, size: int | None = None) -> Tensor:
+class Masked(Kind):
+    """A photograph with a hole. Its training files are the masks; alone, they are drawn."""
+
+    def read(self, file: File) -> Image.Image:
+        """See `Kind.read`: with its transparency, which is a hole."""
+        return read_as_stored(file)
+
+    def tensor(self, image: Image.Image, options: SourceOptions) -> Tensor:
+        """See `Kind.tensor`."""
+        hole = find_hole(image, options.mask)
+        return remove_region(images.to_tensor(image), as_tensor(hole), options.size)
+
+    def pixels(self, file: File, options: SourceOptions) -> Pixels:
+        """See `Kind.pixels`: (size, size), 255 where the target is removed."""
+        hole = read_mask(file)
+        if hole.size == (options.size, options.size):
+            return np.asarray(hole)
+        levels = torch.from_numpy(np.array(hole, np.float32))[None, None]
+        # A pixel is in the hole if any part of it is.
+        return np.uint8(255) * (images.resize(levels, options.size)[0, 0] > 0).numpy()
+
+    def paired(self, source: Pixels, target: Pixels, options: SourceOptions) -> Tensor:
+        """See `Kind.paired`: the target without what the mask removes."""
+        whole = images.to_tensor(as_image(target))
+        return remove_region(whole, torch.from_numpy(source.copy())[None, None])[0]
+
+    def derived(
+        self, photo: Pixels, options: SourceOptions, name: str, rng: np.random.Generator | None
+    ) -> Tensor:
+        """See `Kind.derived`: a mask is drawn; in validation, a name always has the same."""
+        if rng is None:
+            rng = np.random.default_rng(zlib.crc32(os.fsencode(name)))
+        return self.paired(draw_mask(options.size, rng), photo, options)
+
+
+def remove_region(pictures: Tensor, masks: Tensor, size: int | None = None) -> Tensor:
     """Photographs with holes.
 
     A pixel of the result is gray where any part of it lies in the hole, so that nothing of what was
@@ -49,7 +95,7 @@ def masked(pictures: Tensor, masks: Tensor, size: int | None = None) -> Tensor:
         ImageError: shapes that do not fit.
         ConfigError: size below 1.
     """
-    check_pictures(pictures, "pictures with holes")
+    check_images(pictures, "pictures with holes")
     count, _, height, width = pictures.shape
     if masks.shape not in {(count, 1, height, width), (1, 1, height, width)}:
         raise ImageError(
@@ -67,32 +113,44 @@ def masked(pictures: Tensor, masks: Tensor, size: int | None = None) -> Tensor:
 
 
 def read_masked(
-    path: str | os.PathLike[str], mask: str | os.PathLike[str] | Image.Image | None = None
+    file: File, mask: File | Image.Image | None = None
 ) -> tuple[Image.Image, Image.Image]:
     """A photograph and its hole: mode RGB, and mode L with 255 in the hole.
 
     Args:
-        path: a photograph; a region in it that is transparent or painted in `HOLE` is a hole.
-        mask: a picture of the same size, white where the photograph is to be removed; the hole is
-            this and what is painted.
+        file: a photograph; a region in it that is transparent or painted in `HOLE` is a hole.
+        mask: see `find_hole`.
 
     Raises:
         ImageError: a file cannot be read, sizes differ, or nothing or everything is removed.
     """
-    stored = read_as_stored(path)
-    picture = images.to_rgb(stored)
-    hole = hole_in(stored)
-    if mask is not None:
-        given = mask if isinstance(mask, Image.Image) else read_mask(mask)
-        name = "the mask" if isinstance(mask, Image.Image) else os.fsdecode(mask)
-        given = fitting(given, picture.size, name)
-        hole = given if hole is None else Image.fromarray(np.asarray(hole) | np.asarray(given))
-    if hole is None:
-        raise ImageError(
-            f"{os.fsdecode(path)}: nothing is removed from it; give a mask, or make the region"
-            f" transparent or pure magenta {HOLE}"
-        )
-    return picture, hole
+    stored = read_as_stored(file)
+    with naming(file):
+        return images.to_rgb(stored), find_hole(stored, mask)
+
+
+def find_hole(image: Image.Image, mask: File | Image.Image | None = None) -> Image.Image:
+    """What is removed, as mode L with 255 there: by the mask and by `hole_in` together.
+
+    Args:
+        image: as it is stored, with its transparency.
+        mask: an image of the same size, white where the photograph is removed.
+
+    Raises:
+        ImageError: the mask cannot be read, sizes differ, or nothing or everything is removed.
+    """
+    hole = hole_in(image)
+    if mask is None:
+        if hole is None:
+            raise ImageError(
+                "nothing is removed from it; give a mask, or make the region transparent or pure"
+                f" magenta {HOLE}"
+            )
+        return hole
+    name = "the mask" if isinstance(mask, Image.Image) else os.fsdecode(mask)
+    stored = mask if isinstance(mask, Image.Image) else read_mask(mask)
+    given = fitting(stored, image.size, name)
+    return given if hole is None else Image.fromarray(np.asarray(hole) | np.asarray(given))
 
 
 def hole_in(picture: Image.Image) -> Image.Image | None:
@@ -113,7 +171,7 @@ def hole_in(picture: Image.Image) -> Image.Image | None:
     return grown
 
 
-def read_mask(path: str | os.PathLike[str]) -> Image.Image:
+def read_mask(path: File) -> Image.Image:
     """Mode L, 255 where the file is bright and opaque, else 0.
 
     Raises:

@@ -1,18 +1,15 @@
-"""Sketches: what a drawing program, a scanner or a camera gives, as dark lines on white paper."""
+"""White paper and dark lines from drawings as programs, scanners and cameras store them."""
 
 from __future__ import annotations
 
 import logging
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
-from torch import Tensor
 
 from wplus import images
 from wplus.errors import ImageError
-from wplus.sources.sizes import check_size
 
 logger = logging.getLogger(__name__)
 
@@ -28,21 +25,6 @@ _WIDE = 6  # side of the squares that areas are counted in, at the size below
 _WHITE = 242  # paper at least so bright everywhere is white: the sketch stays as it is
 _LOOKED_AT = 256  # longer side at which the paper is judged
 _CELLS = 16  # along it; the paper's brightness may change from cell to cell
-
-
-def sketch_input(picture: Image.Image, size: int = 256) -> Tensor:
-    """(1, 1, size, size) float32 in [0, 1] of a sketch: 1 is paper, 0 is ink.
-
-    Gray levels are interpolated as Pillow does it and rounded to 8 bits, as the published
-    checkpoints had them in training. Transparent paper counts as white. Gray or badly lit paper is
-    for `page` to whiten.
-
-    Raises:
-        ConfigError: size below 1.
-    """
-    check_size(size)
-    gray = _gray(picture).resize((size, size), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(gray))[None, None].to(torch.float32).div_(255)
 
 
 def page(picture: Image.Image) -> Image.Image:
@@ -68,7 +50,7 @@ def is_drawing(picture: Image.Image) -> bool:
 
 def whitened(picture: Image.Image) -> tuple[Image.Image, bool]:
     """What `page` gives, and whether the picture was inverted for it."""
-    gray, inverted = _gray(picture), False
+    gray, inverted = to_gray(picture), False
     small = _small(gray)
     paper = _paper(small)
     blank, tones = _shares(small, paper)
@@ -101,7 +83,8 @@ def _too_much(blank: float, tones: float) -> str:
     return f"{blank:.0%} of it is blank paper, and {BLANK:.0%} or more of a drawing"
 
 
-def _gray(picture: Image.Image) -> Image.Image:
+def to_gray(picture: Image.Image) -> Image.Image:
+    """Mode L of an image of any mode, transparency laid over white."""
     return picture if picture.mode == "L" else images.to_rgb(picture).convert("L")
 
 

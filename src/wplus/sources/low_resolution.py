@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import zlib
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from wplus import images
 from wplus.errors import ConfigError, ImageError
-from wplus.sources.sizes import check_pictures, check_size
+from wplus.sources.kind import Kind, Pixels, SourceOptions, as_image, check_images, check_size
 
-FACTORS = (1, 2, 4, 8, 16, 32)
-"""By how much super-resolution training shrinks, one factor per image, drawn uniformly."""
+
+class LowResolution(Kind):
+    """A small photograph enlarged to the encoder's size, or a sharp one shrunk first."""
+
+    def tensor(self, image: Image.Image, options: SourceOptions) -> Tensor:
+        """See `Kind.tensor`."""
+        pixels = images.to_tensor(image)
+        if options.factor is None:
+            return images.resize(pixels, options.size)
+        return shrink_and_enlarge(pixels, options.factor, options.size)
+
+    def derived(
+        self, photo: Pixels, options: SourceOptions, name: str, rng: np.random.Generator | None
+    ) -> Tensor:
+        """See `Kind.derived`: a factor is drawn; in validation, a name always has the same."""
+        number = zlib.crc32(os.fsencode(name)) if rng is None else int(rng.integers(1 << 32))
+        factor = options.factors[number % len(options.factors)]
+        return shrink_and_enlarge(images.to_tensor(as_image(photo)), factor, options.size)[0]
 
 
 def degrade(pictures: Tensor, factor: int) -> Tensor:
@@ -35,7 +56,7 @@ def degrade(pictures: Tensor, factor: int) -> Tensor:
     """
     if factor < 1:
         raise ConfigError(f"a picture cannot be shrunk by {factor}; use a factor of 1 or more")
-    check_pictures(pictures, "pictures to shrink")
+    check_images(pictures, "pictures to shrink")
     count, channels, height, width = pictures.shape
     before = 3 * factor // 2
     after = 3 * factor - before
@@ -59,7 +80,7 @@ def _bicubic(factor: int) -> Tensor:
     return weights / weights.sum()
 
 
-def low_resolution(pictures: Tensor, factor: int, size: int = 256) -> Tensor:
+def shrink_and_enlarge(pictures: Tensor, factor: int, size: int = 256) -> Tensor:
     """The source of super-resolution: `degrade`, then enlarged back bilinearly.
 
     Args:
@@ -75,7 +96,7 @@ def low_resolution(pictures: Tensor, factor: int, size: int = 256) -> Tensor:
         ImageError: another shape, integers, or a size of 1.5·factor pixels or less.
         ConfigError: a size or a factor below 1.
     """
-    check_pictures(pictures, "pictures to shrink")
+    check_images(pictures, "pictures to shrink")
     check_size(size)
     shrunk = degrade((images.resize(pictures, size) + 1) / 2, factor)
     return images.resize(shrunk * 2 - 1, size)

@@ -1,0 +1,99 @@
+"""The kinds of source as one table. Listing it needs no torch: a kind is imported when it is used.
+
+A new kind is one subclass of `kind.Kind` and one row here, or `SOURCES.register(Source(...))`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from wplus.registry import Registry
+
+if TYPE_CHECKING:
+    from wplus.sources.kind import Kind
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of encoder input.
+
+    Attributes:
+        name: as tasks and model files call it.
+        implementation: a `Kind`, or "module:Class" of one that is imported on first use.
+        noun: for messages.
+        channels: of the encoder's input, unless a task or a model says otherwise.
+        is_photograph: it shows a face that can be detected, cropped and pasted back.
+        crops: `--align` finds the face in it, or the drawing on its page.
+        from_target: training makes it of the target image; otherwise files come in pairs.
+        augmentable: training may apply `data.Augmentation` to it.
+        options: settings of inference that mean something to this kind alone.
+    """
+
+    name: str
+    implementation: Kind | str
+    noun: str = "image"
+    channels: int = 3
+    is_photograph: bool = False
+    crops: bool = False
+    from_target: bool = False
+    augmentable: bool = False
+    options: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """How it is read, shown and trained on."""
+        if not isinstance(self.implementation, str):
+            return self.implementation
+        module, _, name = self.implementation.partition(":")
+        return cast("Kind", getattr(import_module(module), name)())
+
+
+SOURCES: Registry[Source] = Registry(
+    "source",
+    (
+        Source(
+            "photo",
+            "wplus.sources.photo:Photo",
+            noun="photograph",
+            is_photograph=True,
+            crops=True,
+            from_target=True,
+            augmentable=True,
+        ),
+        Source(
+            "sketch",
+            "wplus.sources.sketch:Sketch",
+            noun="sketch",
+            channels=1,
+            crops=True,
+        ),
+        Source(
+            "labels",
+            "wplus.sources.labels:Labels",
+            noun="label map",
+            channels=19,
+            options=("bilinear",),
+        ),
+        Source(
+            "low_resolution",
+            "wplus.sources.low_resolution:LowResolution",
+            noun="small photograph",
+            is_photograph=True,
+            crops=True,
+            from_target=True,
+            options=("factor",),
+        ),
+        Source(
+            "masked",
+            "wplus.sources.masked:Masked",
+            noun="photograph with a hole",
+            is_photograph=True,
+            crops=True,
+            from_target=True,
+            options=("mask", "box"),
+        ),
+    ),
+)
+"""Every kind of source by its name."""
