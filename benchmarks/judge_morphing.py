@@ -58,10 +58,10 @@ def morphed(pair: Tensor, model: PSP, frames: int, lpips: LPIPS, rows: Rows) -> 
     """Both ways to cut the path between two codes; the frames of the even one."""
     shown: list[Image.Image] = []
     for way, judge_of_steps in (("equal in W+", None), ("equal in LPIPS", lpips)):
-        codes = morphs.morph(pair, model, frames, judge_of_steps).codes
+        codes = list(morphs.morph(pair, model, frames, judge_of_steps).codes())
         found = morphs.steps(codes, model, lpips)
         scores = {
-            "spread": morphs.unevenness(found),
+            "spread": float(found.std(correction=0) / found.mean().clamp_min(1e-12)),
             "ratio": float(found.max() / found.min().clamp_min(1e-6)),
             "length": float(found.sum()),
         }

@@ -157,7 +157,7 @@ def test_a_bad_input_does_not_stop_the_others(folder: Path, tmp_path: Path) -> N
         (["--smile", "1"], "wplus directions find"),
         (["--direction", "hat"], "each needs its own"),
         (["--direction", "hats", "--amount", "1", "--directions", "{}/d.safetensors"], "hat"),
-        (["--direction", "{}/d.safetensors", "--amount", "1"], "say which"),
+        (["--direction", "{}/d.safetensors", "--amount", "1"], "name one"),
         (["--direction", "{}/a.codes.safetensors", "--amount", "1"], "holds no directions"),
         (["--direction", "{}/gone.safetensors:x", "--amount", "1"], "no such file"),
         (["--sefa", "99", "--amount", "1"], "1 to 16"),
@@ -236,7 +236,7 @@ def test_morph_writes_a_moving_picture_and_a_strip(folder: Path, tmp_path: Path)
     [
         (["--out", "a.avi"], ".mp4, .gif, .webp"),
         (["--out", "a.gif", "--frames", "1"], "--frames 1"),
-        (["--out", "a.gif", "--fps", "0"], "0 frames a second"),
+        (["--out", "a.gif", "--fps", "0"], "0 frames per second"),
         (["--out", "a.gif", "--size", "4"], "--size 4"),
     ],
 )

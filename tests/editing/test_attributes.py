@@ -78,7 +78,7 @@ def test_standard_deviations_but_degrees(table: Path) -> None:
         ("id\n1\n", "is empty"),
         ("id,a\n1,2\n1,3\n", "twice"),
         ("id,a\n1,inf\n", "not finite"),
-        ("id,a\n1,x\n2,y\n3,z\n", "kinds of words"),
+        ("id,a\n1,x\n2,y\n3,z\n", "different words"),
     ],
 )
 def test_tables_that_cannot_be_used(content: str, said: str, tmp_path: Path) -> None:
@@ -118,5 +118,5 @@ def test_the_reader_reads_what_is_in_pictures() -> None:
 
 def test_the_reader_needs_pictures_with_values() -> None:
     about = Attributes(("a",) * 12, ("x",), torch.full((12, 1), math.nan), (False,), ("",))
-    with pytest.raises(ConfigError, match="only 0 pictures"):
+    with pytest.raises(ConfigError, match="0 values"):
         AttributeReader(net()).fit(torch.randn(12, 5), about)

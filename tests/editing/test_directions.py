@@ -133,11 +133,12 @@ def test_files_that_hold_no_directions(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_pick_names_the_nearest() -> None:
-    known = {"smile": some(), "age": some("age")}
-    assert directions.pick(known, "age") is known["age"]
+def test_an_unknown_name_names_the_nearest(tmp_path: Path) -> None:
+    directions.save([some(), some("age")], tmp_path / "d.safetensors")
+    known, _ = directions.load(tmp_path / "d.safetensors")
+    assert known.find("age").name == "age"
     with pytest.raises(ConfigError, match="did you mean smile"):
-        directions.pick(known, "smiles")
+        known.find("smiles")
 
 
 def test_shipped_directions_are_refused_for_another_generator() -> None:

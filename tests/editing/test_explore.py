@@ -7,7 +7,7 @@ import torch
 import tiny
 from wplus import images
 from wplus.editing.directions import Direction
-from wplus.editing.explore import amounts_of, explore
+from wplus.editing.tables import amounts_of, explore
 from wplus.errors import ConfigError
 
 

@@ -7,28 +7,31 @@ from PIL import Image
 
 import tiny
 from wplus import images
-from wplus.editing.mixing import mixed, mixing_table
-from wplus.editing.sheets import sheet
+from wplus.editing.rendering import sheet
+from wplus.editing.tables import mixing_table
 from wplus.errors import ConfigError, ImageError
 
 
 def test_every_pair_has_the_styles_of_its_column_at_the_layers() -> None:
-    rows, tops = torch.randn(2, 6, 4), torch.randn(3, 6, 4)
-    found = mixed(rows, tops, [1, 5], alpha=0.25)
-    assert found.shape == (2, 3, 6, 4)
+    model = tiny.model("stylegan2", None)
+    rows, tops = torch.randn(2, 6, 12), torch.randn(3, 6, 12)
+    page = np.asarray(mixing_table(rows, tops, model, [1, 5], alpha=0.25, size=16))
     for i in range(2):
         for k in range(3):
-            for layer in range(6):
-                share = 0.25 if layer in (1, 5) else 0.0
-                expected = share * tops[k, layer] + (1 - share) * rows[i, layer]
-                torch.testing.assert_close(found[i, k, layer], expected)
+            expected = rows[i].clone()
+            for layer in (1, 5):
+                expected[layer] = 0.25 * tops[k, layer] + 0.75 * rows[i, layer]
+            image = np.asarray(images.to_picture(model.decode(expected[None]))).astype(int)
+            cell = page[20 * (i + 1) : 20 * (i + 1) + 16, 20 * (k + 1) : 20 * (k + 1) + 16]
+            assert abs(cell - image).max() <= 1
 
 
 def test_mixing_nothing_is_refused() -> None:
+    model, codes = tiny.model("stylegan2", None), torch.randn(1, 6, 12)
     with pytest.raises(ConfigError, match="at least one layer"):
-        mixed(torch.randn(1, 6, 4), torch.randn(1, 6, 4), [])
+        mixing_table(codes, codes, model, [])
     with pytest.raises(ConfigError, match="layer 6"):
-        mixed(torch.randn(1, 6, 4), torch.randn(1, 6, 4), [6])
+        mixing_table(codes, codes, model, [6])
 
 
 def test_the_table_shows_the_pictures_in_their_places() -> None:

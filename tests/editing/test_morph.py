@@ -7,9 +7,14 @@ import torch
 import tiny
 from wplus import images
 from wplus.editing import morph
+from wplus.editing.rendering import rendered
 from wplus.errors import ConfigError
 from wplus.losses import LPIPS
 from wplus.psp import PSP
+
+
+def unevenness(distances: torch.Tensor) -> float:
+    return float(distances.std(correction=0) / distances.mean())
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +50,7 @@ def test_even_times_of_a_path_that_stands_still() -> None:
 
 def test_codes_lie_on_the_lines() -> None:
     controls = torch.randn(3, 4, 5)
-    found = morph.on_path(controls, torch.tensor([0.0, 0.25, 1.0, 1.5, 2.0]))
+    found = list(morph.codes_on(controls, torch.tensor([0.0, 0.25, 1.0, 1.5, 2.0])))
     torch.testing.assert_close(found[0], controls[0])
     torch.testing.assert_close(found[1], 0.75 * controls[0] + 0.25 * controls[1])
     torch.testing.assert_close(found[2], controls[1])
@@ -68,21 +73,27 @@ def test_frames_are_more_even_than_equal_steps(model: PSP, lpips: LPIPS) -> None
     plain = morph.morph(controls, model, 9, None)
     torch.testing.assert_close(plain.times, torch.linspace(0, 2, 9))
     measured = [
-        morph.unevenness(morph.steps(path.codes, model, lpips).sqrt()) for path in (plain, even)
+        unevenness(morph.steps(path.codes(), model, lpips).sqrt()) for path in (plain, even)
     ]
     assert measured[1] < 0.35 * measured[0]
     for path in (plain, even):
-        torch.testing.assert_close(path.codes[0], controls[0])
-        torch.testing.assert_close(path.codes[-1], controls[-1])
+        first, *_, last = path.codes()
+        torch.testing.assert_close(first, controls[0])
+        torch.testing.assert_close(last, controls[-1])
 
 
 def test_a_path_is_shown_one_by_one(model: PSP) -> None:
     path = morph.morph(torch.randn(3, 8, 12), model, 6, None, "loop")
-    codes = list(morph.one_by_one(path.controls, path.times))
-    torch.testing.assert_close(torch.stack(codes), path.codes)
-    for code, picture in zip(codes, morph.pictures(iter(codes), model, 32)):
+    for code, image in zip(path.codes(), rendered(path.codes(), model, 32)):
         expected = images.resize(model.decode(code[None]), 32).clamp(-1, 1)
-        torch.testing.assert_close(picture, expected)
+        torch.testing.assert_close(image, expected)
+
+
+def test_the_progress_of_measuring_has_one_total(model: PSP, lpips: LPIPS) -> None:
+    seen: list[tuple[int, int]] = []
+    controls = torch.randn(2, 8, 12)
+    morph.morph(controls, model, 4, lpips, dense=3, progress=lambda *at: seen.append(at))
+    assert seen == [(done, 8) for done in range(1, 9)]
 
 
 def test_endings(model: PSP) -> None:
@@ -91,7 +102,7 @@ def test_endings(model: PSP) -> None:
     assert torch.allclose(back.times, torch.tensor([0, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]))
     loop = morph.morph(controls, model, 4, None, "loop")
     assert torch.allclose(loop.times, torch.tensor([0, 0.5, 1, 1.5]))
-    torch.testing.assert_close(loop.codes[3], controls.mean(0))
+    torch.testing.assert_close([*loop.codes()][3], controls.mean(0))
 
 
 def test_what_cannot_be_morphed(model: PSP) -> None:
@@ -102,9 +113,3 @@ def test_what_cannot_be_morphed(model: PSP) -> None:
         morph.morph(codes, model, 1, None)
     with pytest.raises(ConfigError, match="ending"):
         morph.morph(codes, model, 5, None, "bounce")  # type: ignore[arg-type]
-
-
-def test_unevenness() -> None:
-    assert morph.unevenness(torch.tensor([2.0, 2.0])) == 0
-    assert morph.unevenness(torch.tensor([1.0, 3.0])) == pytest.approx(0.5)
-    assert morph.unevenness(torch.zeros(3)) == 0

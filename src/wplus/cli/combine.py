@@ -57,7 +57,7 @@ def mix(
     """
     from wplus import codes as code_files
     from wplus import images, latents
-    from wplus.editing.mixing import mixing_table
+    from wplus.editing.tables import mixing_table
 
     folder_for(out)
     if not 0 <= alpha <= 1:
@@ -142,6 +142,7 @@ def morph(
     from wplus import images
     from wplus.editing import morph as morphs
     from wplus.editing import video
+    from wplus.editing.rendering import shown
     from wplus.losses import load_lpips
 
     video.check(out, fps)
@@ -164,15 +165,13 @@ def morph(
             ending,
             progress=_advance(progress, "measuring"),
         )
-        shown = {round(i * (frames - 1) / 7) for i in range(8)}
+        in_strip = {round(i * (frames - 1) / 7) for i in range(8)}
         advance = _advance(progress, "frames")
 
         def film() -> Iterator[Image]:
             """Frames as they are asked for: a long film takes no more memory than a short one."""
-            codes = morphs.one_by_one(path.controls, path.times)
-            for i, image in enumerate(morphs.pictures(codes, network, size)):
-                frame = images.to_picture(image)
-                if i in shown:
+            for i, frame in enumerate(shown(path.codes(), network, size)):
+                if i in in_strip:
                     strip.append(frame.resize((192, 192)))
                 yield frame
                 advance(i + 1, len(path.times))

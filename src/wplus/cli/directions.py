@@ -20,6 +20,7 @@ from wplus.cli.app import (
     bar,
     load_model,
     show,
+    stages,
 )
 from wplus.errors import WplusError
 
@@ -72,7 +73,7 @@ def directions_find(
     """
     from wplus.editing import directions as files
     from wplus.editing.attributes import read_attributes
-    from wplus.editing.search import Search, search
+    from wplus.editing.search import search
     from wplus.latents import layers_of
 
     table = read_attributes(attributes, only or (), _contrasts(contrast or []))
@@ -80,14 +81,16 @@ def directions_find(
     network = load_model(model, device)
     count = (0 if network.encoder is not None else 4000) if samples is None else samples
     styles = tuple(layers_of(layers, network.generator.style_resolutions))
-    settings = Search(count, seed, None if layers == "all" else styles)
     with bar(False) as progress:
-        task = progress.add_task("", total=None)
-
-        def advance(what: str, done: int, total: int) -> None:
-            progress.update(task, description=what, completed=done, total=total)
-
-        found = search(network, photographs, table, settings, progress=advance)
+        found = search(
+            network,
+            photographs,
+            table,
+            count,
+            seed,
+            None if layers == "all" else styles,
+            progress=stages(progress),
+        )
     for line in found.unreadable:
         print(f"error: {line}", file=sys.stderr)
     about = {

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import re
-import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.progress import Progress, TaskID
@@ -17,14 +14,9 @@ from wplus.cli.app import EDITING, app, bar
 from wplus.cli.given import DEFAULTS, Common, Given, Inputs, folder_for, print_error, read_given
 from wplus.errors import WplusError
 
-if TYPE_CHECKING:
-    from wplus.editing import Direction
-    from wplus.psp import PSP
-
 __all__ = ["combine", "directions", "edit", "explore"]
 
 Amount = Annotated[float | None, Parameter(allow_leading_hyphen=True)]
-_CLOSED_FORM = re.compile(r"(sefa|pca)(\d{1,4})")
 
 
 @app.command(group=EDITING)
@@ -97,7 +89,7 @@ def edit(
     """
     from wplus import codes as code_files
     from wplus import images
-    from wplus.editing import apply
+    from wplus.editing import apply, moves
 
     names = {"smile": smile, "age": age, "yaw": yaw, "pitch": pitch, "glasses": glasses}
     names |= {"gender": gender, "facial_hair": facial_hair, "bald": bald}
@@ -117,62 +109,25 @@ def edit(
         raise WplusError("nothing to edit; say --smile 2, for example, or see: wplus edit --help")
     folder_for(out)
     network = common.load()
-    moves = [(_direction(name, network, directions, layers), value) for name, value in asked]
-    for move, value in moves:
-        if not math.isfinite(value):
-            raise WplusError(f"{move.name} {value}: is no amount")
-        if not move.low <= value <= move.high:
-            tried = f"{move.low:g} to {move.high:g}"
-            print(f"warning: {move.name} {value:g}: only {tried} was tried", file=sys.stderr)
+    chosen = moves(network, dict(asked), layers, directions)
     failed = False
     for given in read_given(inputs, network, common):
         if not isinstance(given, Given):
             failed = True
             print_error(given)
             continue
-        codes = apply(given.code[None], moves)
+        codes = apply(given.code[None], chosen)
         before, after = (
             images.to_picture(network.decode(code)) for code in (given.code[None], codes)
         )
         images.save(after, out / f"{given.stem}.png")
-        metadata = {**given.metadata, "edits": {move.name: value for move, value in moves}}
+        metadata = {**given.metadata, "edits": {move.name: value for move, value in chosen}}
         code_files.save(codes[0], out / f"{given.stem}{code_files.SUFFIX}", metadata)
-        label = ", ".join(f"{move.name} {value:+g}" for move, value in moves)
+        label = ", ".join(f"{move.name} {value:+g}" for move, value in chosen)
         pair = [picture.resize((512, 512)) for picture in (before, after)]
         images.save(images.side_by_side(pair, ["before", label]), out / f"{given.stem}.compare.png")
         print(out / f"{given.stem}.png")
     return int(failed)
-
-
-def _direction(name: str, network: PSP, file: Path | None, layers: str) -> Direction:
-    """What a name stands for: a direction of a file, or one of closed form. Raises WplusError."""
-    from wplus.editing import closed_form, shipped
-    from wplus.editing import directions as files
-    from wplus.latents import layers_of
-
-    styles = layers_of(layers, network.generator.style_resolutions)
-    form = _CLOSED_FORM.fullmatch(name)
-    if form:
-        make = closed_form.sefa if form[1] == "sefa" else closed_form.pca
-        found = make(network.generator, styles, int(form[2]))[-1]
-        return found
-    path, colon, inner = name.rpartition(":")
-    if name.endswith(".safetensors") or (colon and path.endswith(".safetensors")):
-        known, _ = files.load(name if not colon or name.endswith(".safetensors") else path)
-        if name.endswith(".safetensors"):
-            if len(known) > 1:
-                raise WplusError(f"{name}: say which, as in {name}:{next(iter(known))}")
-            inner = next(iter(known))
-        chosen = files.pick(known, inner)
-    else:
-        known = files.load(file)[0] if file is not None else shipped(network.generator)
-        chosen = files.pick(known, name)
-    if chosen.vector.shape != network.mean_codes.shape:
-        raise WplusError(
-            f"direction {name!r} is of {tuple(chosen.vector.shape)}, and this model takes"
-            f" {tuple(network.mean_codes.shape)}; it was found for another generator"
-        )
-    return chosen if layers == "all" else chosen.only(styles)
 
 
 @app.command(group=EDITING)
@@ -220,8 +175,8 @@ def explore(
     from wplus import images
     from wplus.editing import closed_form, shipped
     from wplus.editing import directions as files
-    from wplus.editing.explore import amounts_of
-    from wplus.editing.explore import explore as draw
+    from wplus.editing.tables import amounts_of
+    from wplus.editing.tables import explore as draw
     from wplus.latents import layers_of
 
     folder_for(out)

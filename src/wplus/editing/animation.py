@@ -1,8 +1,8 @@
 """GIF and WebP frame by frame.
 
-Pillow writes moving pictures too, but holds all frames until the last one is there. Here it encodes
-each frame as a picture of its own, whose blocks are copied into one container ("GIF89a", 1990;
-"WebP Container Specification"), so that a long film takes no more memory than a short one.
+Pillow writes animations too, but holds all frames until the last one. Here it encodes each frame as
+an image of its own, whose blocks are copied into one container ("GIF89a", 1990; "WebP Container
+Specification"), so that a long film takes no more memory than a short one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wplus.errors import ImageError
 
 QUALITY = 85  # of WebP
 _LOCAL_TABLE = 0x80  # flag of a GIF frame: it has a color table of its own
-_ALONE = 0x02  # flag of a WebP frame: it covers what was there, nothing shines through
+_ALONE = 0x02  # flag of a WebP frame: it replaces the previous one
 _ANIMATED = 0x02  # flag of a WebP file
 _BITSTREAMS = (b"VP8 ", b"VP8L", b"ALPH")
 
@@ -27,7 +27,7 @@ def write_gif(frames: Iterable[Image.Image], file: BinaryIO, fps: float) -> None
     """Write RGB frames of one size as a GIF that plays for ever, each with its own 256 colors.
 
     Raises:
-        ImageError: Pillow's GIF is laid out in a way that is not known here.
+        ImageError: Pillow's GIF has another layout than expected.
     """
     for index, (frame, time) in enumerate(zip(frames, durations(fps, 100))):
         coded = io.BytesIO()
@@ -54,7 +54,7 @@ def write_webp(frames: Iterable[Image.Image], file: BinaryIO, fps: float) -> Non
     Args:
         frames: see above.
         file: seekable; it begins where the file stands.
-        fps: frames a second.
+        fps: frames per second.
     """
     begin = file.tell()
     file.write(b"RIFF\0\0\0\0WEBP")

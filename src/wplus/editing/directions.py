@@ -5,7 +5,6 @@ A file is safetensors: a tensor for each direction, JSON in the metadata. Nothin
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
@@ -24,6 +23,7 @@ from torch import Tensor
 from wplus.errors import ConfigError, FormatError
 from wplus.files import atomic
 from wplus.generators import Generator
+from wplus.registry import Registry
 
 SUFFIX = ".directions.safetensors"
 SHIPPED = "mobilestylegan-ffhq-directions.safetensors"
@@ -157,7 +157,7 @@ def save(
         save_file(tensors, temporary, metadata={**texts, _KEY: json.dumps(about)})
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, Direction], dict[str, Any]]:
+def load(path: str | os.PathLike[str]) -> tuple[Registry[Direction], dict[str, Any]]:
     """Read directions by name, in the order of writing, and what else the metadata hold.
 
     Raises:
@@ -175,8 +175,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Direction], dict[str, 
     try:
         content = {name: json.loads(text) for name, text in texts.items()}
         about = content.pop(_KEY)
-        directions = {name: _parse(name, tensors[name], about[name]) for name in about}
-        if not directions:
+        rows = [_parse(name, tensors[name], about[name]) for name in about]
+        if not rows:
             raise ValueError("none")
     except ConfigError as error:
         raise FormatError(f"{path}: {error}") from None
@@ -184,7 +184,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Direction], dict[str, 
         raise FormatError(
             f"{path}: holds no directions; they are made by: wplus directions find"
         ) from None
-    return directions, content
+    return Registry("direction", rows), content
 
 
 def _parse(name: str, rows: Tensor, about: Mapping[str, Any]) -> Direction:
@@ -201,7 +201,7 @@ def _parse(name: str, rows: Tensor, about: Mapping[str, Any]) -> Direction:
     )
 
 
-def shipped(generator: Generator | None = None) -> dict[str, Direction]:
+def shipped(generator: Generator | None = None) -> Registry[Direction]:
     """The directions that the package brings, by name: those of mobilestylegan-ffhq.
 
     Args:
@@ -221,16 +221,3 @@ def shipped(generator: Generator | None = None) -> dict[str, Direction]:
             )
     with resources.as_file(folder.joinpath(SHIPPED)) as path:
         return load(path)[0]
-
-
-def pick(directions: Mapping[str, Direction], name: str) -> Direction:
-    """The direction called `name`.
-
-    Raises:
-        ConfigError: there is none; the message gives the nearest name.
-    """
-    if name not in directions:
-        near = difflib.get_close_matches(name, directions, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(directions)}"
-        raise ConfigError(f"no direction is called {name!r}; {hint}")
-    return directions[name]

@@ -17,7 +17,7 @@ NEWTON_STEPS = 25
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of features, decomposed once for all that is read from them.
+    """Rows of features, decomposed once for all attributes that are regressed on them.
 
     Attributes:
         x: (N, F), centered.
@@ -48,18 +48,18 @@ def ridge(
 ) -> tuple[Tensor, float]:
     """Linear regression, penalized so that it predicts well: ‖y − x·b‖² + λ‖b‖².
 
-    Each λ is judged by the prediction of every row from all the others, which takes no more than
+    Each λ is scored by the prediction of every row from all the others, which takes no more than
     the residuals and the diagonal of x·(xᵀx + λ)⁻¹·xᵀ (Golub et al. 1979).
 
     Args:
         rows: the features.
         y: (N,); centered here.
         penalties: the λ that are tried, rising.
-        keep: the largest λ is taken that reads this share of what the best one reads. Below 1, b
-            leans towards what varies much in x.
+        keep: the largest λ is taken whose R² is this share of the best one's. Below 1, b leans
+            towards what varies much in x.
 
     Returns:
-        b (F,), and R² on rows left out: the share of y's variance that is read.
+        b (F,), and R² on rows left out.
 
     Raises:
         ConfigError: y has another length or does not vary.
@@ -75,11 +75,43 @@ def ridge(
         # Centering costs every row 1/N of itself too.
         left_out = residual / (1 - squares @ kept - 1 / len(y)).clamp_min(1e-9)
         shares.append(1 - left_out.square().sum() / target.square().sum())
-    judged = torch.stack(shares).cpu()
-    enough = judged >= keep * judged.max() if judged.max() > 0 else judged >= judged.max()
+    r2 = torch.stack(shares).cpu()
+    enough = r2 >= keep * r2.max() if r2.max() > 0 else r2 >= r2.max()
     best = int(enough.nonzero().max())
     dual = rows.vectors @ (turned / (rows.values + penalties[best]))
-    return rows.x.T @ dual.to(rows.x), float(judged[best])
+    return rows.x.T @ dual.to(rows.x), float(r2[best])
+
+
+def ridges(
+    x: Tensor, values: Tensor, names: Sequence[str], keep: float = 1.0
+) -> list[tuple[Tensor, float, Tensor]]:
+    """`ridge` for each column of values, over the rows that have one.
+
+    Args:
+        x: (N, F).
+        values: (N, A); NaN where a value is missing.
+        names: of the columns, for messages.
+        keep: see `ridge`.
+
+    Returns:
+        For each column b (F,), R², and the (N,) mask of its rows.
+
+    Raises:
+        ConfigError: a column with fewer than `LEAST` values, or with equal ones only.
+    """
+    decomposed: dict[bytes, Rows] = {}
+    results = []
+    for name, column in zip(names, values.T):
+        has_value = ~column.isnan()
+        count = int(has_value.sum())
+        if count < LEAST or not float(column[has_value].std()) > 0:
+            raise ConfigError(f"attribute {name!r}: {count} values, too few or all equal")
+        key = has_value.cpu().numpy().tobytes()
+        if key not in decomposed:
+            decomposed[key] = Rows.of(x[has_value])
+        b, r2 = ridge(decomposed[key], column[has_value], keep=keep)
+        results.append((b, r2, has_value))
+    return results
 
 
 def logistic(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, float]:
@@ -135,7 +167,7 @@ def dual_basis(normals: Tensor) -> Tensor:
     """
     lengths = normals.double().norm(dim=1, keepdim=True)
     if not bool((lengths > 0).all()):
-        raise ConfigError("an attribute cannot be read from the codes at all")
+        raise ConfigError("an attribute cannot be read from the codes at all; leave it out")
     units = normals.double() / lengths
     values = torch.linalg.eigvalsh(units @ units.T)
     if values[0] < 1e-4:

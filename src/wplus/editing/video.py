@@ -1,10 +1,11 @@
-"""Frames to a moving picture, one by one: MP4 by FFmpeg's libraries, GIF and WebP by Pillow."""
+"""Frames to a video, one by one: MP4 by FFmpeg's libraries, GIF and WebP by Pillow."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,7 @@ CODECS = ("libx264", "mpeg4")  # the first that this build of FFmpeg's libraries
 
 
 def check(path: str | os.PathLike[str], fps: float) -> None:
-    """See whether `write` can write such a file, before frames are made.
+    """Refuse what `write` cannot write, before frames are made.
 
     Raises:
         ConfigError: another suffix, or a rate out of range.
@@ -27,11 +28,11 @@ def check(path: str | os.PathLike[str], fps: float) -> None:
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise ConfigError(f"{path}: moving pictures are written as {', '.join(SUFFIXES)}")
+        raise ConfigError(f"{path}: videos are written as {', '.join(SUFFIXES)}")
     if not 0.5 <= fps <= 120:
-        raise ConfigError(f"{fps:g} frames a second: use 0.5 to 120")
+        raise ConfigError(f"{fps:g} frames per second: use 0.5 to 120")
     if suffix == ".gif" and fps > 50:
-        raise ConfigError(f"{path}: GIF has at most 50 frames a second; use .mp4 or .webp")
+        raise ConfigError(f"{path}: GIF has at most 50 frames per second; use .mp4 or .webp")
     if suffix == ".mp4":
         try:
             import av  # noqa: F401
@@ -43,12 +44,12 @@ def check(path: str | os.PathLike[str], fps: float) -> None:
 
 
 def write(frames: Iterable[Image.Image], path: str | os.PathLike[str], fps: float = 30.0) -> None:
-    """Write a moving picture, whole or not at all. Frames are taken one by one, and none is kept.
+    """Write a video, whole or not at all. Frames are taken one by one, and none is kept.
 
     Args:
         frames: RGB, of one size.
         path: `.mp4` (H.264), `.gif` or `.webp` (both play for ever).
-        fps: frames a second.
+        fps: frames per second.
 
     Raises:
         ConfigError: see `check`; no frames, or frames of different sizes.
@@ -74,11 +75,11 @@ def _of_one_size(frames: Iterable[Image.Image]) -> Iterator[Image.Image]:
     size = None
     for frame in frames:
         if size is not None and frame.size != size:
-            raise ConfigError(f"frames of {size} and {frame.size} make no moving picture")
+            raise ConfigError(f"frames of {size} and {frame.size} make no video")
         size = frame.size
         yield images.to_rgb(frame)
     if size is None:
-        raise ConfigError("a moving picture needs at least one frame")
+        raise ConfigError("a video needs at least one frame")
 
 
 def _write_mp4(frames: Iterator[Image.Image], path: Path, fps: float) -> None:
@@ -90,9 +91,9 @@ def _write_mp4(frames: Iterator[Image.Image], path: Path, fps: float) -> None:
     if codec is None:
         raise WplusError(f"{path}: this build of PyAV writes no MP4; use .gif or .webp")
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as file:
-        stream = None
+        stream: Any = None
         for frame in frames:
-            # Players want pairs of pixels: colors have half the resolution.
+            # Sides must be even: colors have half the resolution.
             pixels = np.asarray(frame)[: frame.height // 2 * 2, : frame.width // 2 * 2]
             if stream is None:
                 stream = file.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
