@@ -33,9 +33,9 @@ from second_parser import load_second_parser
 from torch import Tensor
 
 from wplus import images, models
+from wplus.faces.labels import LABELS
+from wplus.faces.parser import FaceParser, load_parser
 from wplus.inference import load_for
-from wplus.prepare import FaceParser, load_parser
-from wplus.sources.label_colors import LABELS
 from wplus.sources.labels import colored
 from wplus.tasks import TASKS
 

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images
-from wplus.prepare import FaceParser
-from wplus.sources.label_colors import LABELS
+from wplus.faces.labels import LABELS
+from wplus.faces.parser import FaceParser
 from wplus.sources.labels import class_numbers, colored
 
 SIDE = 128  # of the label maps that are searched

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wplus.errors import ConfigError
-from wplus.sources.label_colors import LABELS
+from wplus.faces.labels import LABELS
 
 
 @dataclass(frozen=True, eq=False)

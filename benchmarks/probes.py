@@ -23,8 +23,8 @@ from wplus import images
 from wplus.editing import regression
 from wplus.editing.attributes import Attributes, read_attributes
 from wplus.evaluate import FaceNet
+from wplus.faces.parser import load_parser
 from wplus.nn.bisenet import BiSeNet
-from wplus.prepare import load_parser
 
 SIZE = 128  # of the pictures that the trunk looks at: more of them in the same time
 PLACES = 4  # a side of the grid that features are averaged over

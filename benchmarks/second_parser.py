@@ -35,8 +35,8 @@ from torch import Tensor, nn
 from wplus import images
 from wplus.errors import WeightsError
 from wplus.evaluate.networks import tensorflow_resize
-from wplus.prepare import FaceParser, load_parser
-from wplus.sources.label_colors import LABELS
+from wplus.faces.labels import LABELS
+from wplus.faces.parser import FaceParser, load_parser
 from wplus.sources.labels import colored
 from wplus.weights.cache import cache_folder
 

@@ -12,11 +12,11 @@ import torch
 
 from wplus import latents, tasks
 from wplus.errors import ConfigError
+from wplus.faces.labels import LABELS
 from wplus.generators import StyleGAN2
 from wplus.models import SHIPPED
 from wplus.sources import SOURCES
 from wplus.sources.kind import FACTORS
-from wplus.sources.label_colors import LABELS
 
 # l2, lpips, identity, regularization, crop_l2, crop_lpips, similarity, code: as in the paper.
 METHOD = {

@@ -19,8 +19,8 @@ from wplus import images, tasks
 from wplus.data import Augmentation, FileList, Folder, PairedFolders, Reading
 from wplus.data.reading import read_target
 from wplus.errors import ConfigError, ImageError
+from wplus.faces.labels import LABELS
 from wplus.sources.files import from_file
-from wplus.sources.label_colors import LABELS
 from wplus.sources.low_resolution import shrink_and_enlarge
 
 SMALL = Reading(size=64, flip="none")

@@ -9,8 +9,8 @@ import torch
 from published_parser import published_parser
 
 from wplus.errors import FormatError
+from wplus.faces.labels import LABELS
 from wplus.formats.bisenet import ORDER, read_bisenet
-from wplus.sources.label_colors import LABELS
 
 # The order in which its training data was painted.
 THEIRS = [

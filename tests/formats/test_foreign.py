@@ -16,12 +16,12 @@ from published_parser import published_parser
 import wplus
 from wplus import models
 from wplus.errors import FormatError
+from wplus.faces.parser import FaceParser
 from wplus.formats import foreign
 from wplus.formats.bisenet import read_bisenet
 from wplus.losses.facenets import ArcFace
 from wplus.nn.bisenet import BiSeNet
 from wplus.nn.irse import IRSETrunk
-from wplus.prepare import FaceParser
 
 
 def saved(path: Path, content: object) -> Path:

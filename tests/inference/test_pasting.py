@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from wplus.errors import FaceError
 from wplus.faces import CropGeometry, geometry
+from wplus.faces.labels import LABELS
+from wplus.faces.parser import FaceParser
 from wplus.faces.paste import paste
 from wplus.inference import pasting
 from wplus.inference.pasting import put_back
-from wplus.prepare import FaceParser
-from wplus.sources.label_colors import LABELS
 
 SKIN = LABELS.index("skin")
 

@@ -15,10 +15,11 @@ from wplus import tasks
 from wplus.data import PairedFolders, Reading
 from wplus.data.finding import pictures_in
 from wplus.errors import ConfigError
-from wplus.prepare import KINDS, FaceParser, Recipe, folders, prepare_folder
+from wplus.faces.labels import LABELS
+from wplus.faces.parser import FaceParser
+from wplus.prepare import KINDS, Recipe, folders, prepare_folder
 from wplus.prepare.folders import Prepared
 from wplus.sources.files import from_file
-from wplus.sources.label_colors import LABELS
 
 TASKS = {
     "sketches": "sketch",

@@ -16,10 +16,10 @@ from torch.nn import functional
 import weights as reference_weights
 from wplus import images
 from wplus.errors import ConfigError, ImageError
+from wplus.faces.labels import LABELS
 from wplus.sources import SOURCES
 from wplus.sources.files import from_file, from_image
 from wplus.sources.kind import FACTORS
-from wplus.sources.label_colors import LABELS
 from wplus.sources.labels import one_hot_labels
 from wplus.sources.low_resolution import degrade, shrink_and_enlarge
 from wplus.sources.sketch import sketch_input

@@ -47,7 +47,7 @@ def paste(
     from wplus import codes as code_files
     from wplus import faces, images
     from wplus.faces.paste import paste as lay_back
-    from wplus.prepare import REGIONS, paste_mask
+    from wplus.faces.regions import REGIONS, paste_mask
 
     original, picture = images.read(photo), images.read(result)
     _, metadata = code_files.load(codes)

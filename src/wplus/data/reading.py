@@ -26,7 +26,7 @@ class Reading(SourceOptions):
     Attributes:
         source: what the encoder reads, a name of `sources.SOURCES`.
         flip: see `tasks.Task`. Flipped label maps get their left and right classes exchanged if
-            they are those of `label_colors.LABELS`; use "none" for others that have sides.
+            they are those of `faces.labels.LABELS`; use "none" for others that have sides.
         augmentation: of an augmentable source, in training only.
         variation: of a photograph that is both source and target, in training only, before
             anything else happens to either.

@@ -17,7 +17,7 @@ ASIDE = ("conv_out16.", "conv_out32.")
 """Heads that only served training."""
 
 ORDER = (0, 1, 10, 6, 4, 5, 2, 3, 7, 8, 11, 12, 13, 17, 18, 9, 15, 14, 16)
-"""Where the network keeps each class of CelebAMask-HQ's own order (`label_colors.LABELS`): it was
+"""Where the network keeps each class of CelebAMask-HQ's own order (`faces.labels.LABELS`): it was
 trained on background, skin, l_brow, r_brow, l_eye, r_eye, glasses, l_ear, r_ear, earring, nose,
 mouth, u_lip, l_lip, neck, necklace, cloth, hair, hat."""
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from wplus import images
 from wplus.errors import FaceError, ImageError
 from wplus.faces import CropGeometry
+from wplus.faces.labels import LABELS
 from wplus.inference import blending
 from wplus.inference.crops import cut, square_of
 from wplus.inference.holes import Hole, read_with_hole
@@ -22,7 +23,6 @@ from wplus.inference.options import Options
 from wplus.refine import SIZE, Measure
 from wplus.sources.drawing import read_drawing
 from wplus.sources.files import from_file
-from wplus.sources.label_colors import LABELS
 from wplus.sources.labels import colored
 from wplus.sources.masked import remove_region
 from wplus.sources.sketch import sketch_input

@@ -9,8 +9,9 @@ from PIL import Image
 
 from wplus.errors import FaceError
 from wplus.faces import CropGeometry
+from wplus.faces.parser import FaceParser, load_parser
 from wplus.faces.paste import paste
-from wplus.prepare import FaceParser, load_parser, paste_mask
+from wplus.faces.regions import paste_mask
 from wplus.refine import SIZE
 
 LARGEST = 8192  # pixels a side of an enlarged photograph

@@ -19,8 +19,8 @@ from PIL import Image
 from wplus import images, weights
 from wplus.data.finding import pictures_in
 from wplus.errors import ConfigError, WplusError
+from wplus.faces.parser import FaceParser, load_parser
 from wplus.prepare import record
-from wplus.prepare.parser import FaceParser, load_parser
 from wplus.prepare.sketch import sketch
 from wplus.sources.kind import FACTORS
 from wplus.sources.labels import colored

@@ -11,6 +11,7 @@ from PIL import Image
 from wplus import images
 from wplus.errors import ImageError
 from wplus.sources.framing import framed
+from wplus.sources.kind import File, naming
 from wplus.sources.label_colors import PALETTE
 from wplus.sources.stored import read_as_stored
 from wplus.sources.whitening import whitened
@@ -26,38 +27,53 @@ _DARK = 60  # and what they become
 _LEVEL = 10  # percentile of the lines' pixels that is their gray: most are half paper
 
 
-def read_drawing(path: str | os.PathLike[str], align: bool | None = None) -> Image.Image:
-    """A file of a drawing as `sketch_input` wants it.
+def read_drawing(file: File, align: bool | None = None) -> Image.Image:
+    """A file as `clean_drawing` takes it; messages name the file.
+
+    Raises:
+        ImageError: the file cannot be read, or see `clean_drawing`.
+        FaceError, WeightsError: see `clean_drawing`.
+    """
+    stored = read_as_stored(file)
+    with naming(file):
+        return clean_drawing(stored, align, os.fsdecode(file))
+
+
+def clean_drawing(
+    stored: Image.Image, align: bool | None = None, name: str = "the drawing"
+) -> Image.Image:
+    """A drawing as people have it to one as `sketch_input` takes it.
 
     Badly lit paper becomes white and faint pencil dark, light lines on a dark ground are inverted
     (which is logged as a warning), and a drawing in the middle of a larger sheet is cut out.
 
     Args:
-        path: drawn, scanned or photographed.
+        stored: drawn, scanned or photographed, with its transparency.
         align: see `framed`.
+        name: for the warning.
 
     Returns:
         Mode L, square: dark lines on white.
 
     Raises:
-        ImageError: the file cannot be read, looks like a photograph or a label map, or is blank.
+        ImageError: it looks like a photograph or a label map, or is blank.
         FaceError: align is True, and there is no face.
         WeightsError: align is True, and the detector cannot be fetched.
     """
-    name = os.fsdecode(path)
-    picture = images.read(path)
-    picture.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
+    image = images.to_rgb(stored).copy()
+    image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
     try:
-        page, inverted = whitened(picture)
+        page, inverted = whitened(image)
         if _is_blank(page):
-            page, inverted = _of_transparency(path) or page, False
+            page, inverted = _from_transparency(stored) or page, False
     except ImageError as error:
-        reason = str(error)
-        if _in_label_colors(picture):
-            reason = "holds the colors of a label map, not a sketch; use --task labels for it"
-        raise ImageError(f"{name}: {reason}") from error
+        if _in_label_colors(image):
+            raise ImageError(
+                "holds the colors of a label map, not a sketch; use --task labels for it"
+            ) from error
+        raise
     if _is_blank(page):
-        raise ImageError(f"{name}: holds no lines, the page is blank; draw dark lines on it")
+        raise ImageError("holds no lines, the page is blank; draw dark lines on it")
     if inverted:
         logger.warning("%s: light lines on a dark ground, taken as a negative of a drawing", name)
     return framed(_darkened(page), align)
@@ -69,9 +85,8 @@ def _is_blank(page: Image.Image) -> bool:
     return float((small < _MARK).mean()) < _LINES
 
 
-def _of_transparency(path: str | os.PathLike[str]) -> Image.Image | None:
+def _from_transparency(stored: Image.Image) -> Image.Image | None:
     """White lines on a transparent ground, which vanish on white; None if none is transparent."""
-    stored = read_as_stored(path)
     if not stored.has_transparency_data:
         return None
     alpha = stored.convert("RGBA").getchannel("A")

@@ -1,4 +1,4 @@
-"""The labels of CelebAMask-HQ, their colors, and label maps stored in these colors."""
+"""The colors of CelebAMask-HQ, and label maps stored in them."""
 
 from __future__ import annotations
 
@@ -7,29 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wplus.errors import ImageError
-
-# CelebAMask-HQ's order; a label is an index into it.
-LABELS = (
-    "background",
-    "skin",
-    "nose",
-    "glasses",
-    "l_eye",
-    "r_eye",
-    "l_brow",
-    "r_brow",
-    "l_ear",
-    "r_ear",
-    "mouth",
-    "u_lip",
-    "l_lip",
-    "hair",
-    "hat",
-    "earring",
-    "necklace",
-    "neck",
-    "cloth",
-)
+from wplus.faces.labels import LABELS
 
 PALETTE = (
     (0, 0, 0),

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from wplus import images
 from wplus.errors import ConfigError, ImageError
+from wplus.faces.labels import LABELS
 from wplus.sources.kind import File, Kind, Pixels, SourceOptions, check_size, naming
 from wplus.sources.label_colors import (
-    LABELS,
     PALETTE,
     PREPARE,
     colors_to_labels,

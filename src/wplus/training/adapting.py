@@ -14,9 +14,10 @@ import torch
 from wplus.config import Part
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError
+from wplus.faces.labels import LABELS
 from wplus.formats.strict import load_strict
 from wplus.models.registry import build
-from wplus.sources.label_colors import LABELS, PALETTE
+from wplus.sources.label_colors import PALETTE
 
 COLORS = 3
 

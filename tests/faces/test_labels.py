@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wplus.prepare.sides import by_place
-from wplus.sources.label_colors import LABELS
+from wplus.faces.labels import LABELS, by_place
 
 
 def face(*parts: tuple[str, int, int]) -> Tensor:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from wplus import faces
 from wplus.errors import ConfigError
+from wplus.faces.labels import LABELS
+from wplus.faces.parser import FaceParser
 from wplus.faces.paste import ellipse
-from wplus.prepare.parser import FaceParser
-from wplus.prepare.regions import FACE, HEAD, REGIONS, connected, paste_mask, region
-from wplus.sources.label_colors import LABELS
+from wplus.faces.regions import FACE, HEAD, REGIONS, connected, paste_mask, region
 
 SIZE = 256
 SKIN, HAIR = LABELS.index("skin"), LABELS.index("hair")

@@ -11,11 +11,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wplus import images, weights
 from wplus.errors import ImageError
+from wplus.faces.labels import by_place
 from wplus.formats.bisenet import read_bisenet
 from wplus.formats.strict import load_strict
 from wplus.nn.bisenet import BiSeNet
 from wplus.nn.resnet import ConvNorm
-from wplus.prepare.sides import by_place
 
 SIZE = 512  # side at which the network was trained
 
@@ -42,7 +42,7 @@ class FaceParser:
         """Label maps (N, H, W) int64 of pictures (N, 3, H, W) in [-1, 1], cropped as FFHQ is.
 
         Each label is an index into `LABELS`. Sides are the person's own (l_eye is on the
-        right of the picture), and set by place, see `sides`.
+        right of the picture), and set by place, see `labels.by_place`.
 
         Raises:
             ImageError: another shape, or integers.

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from wplus import images
 from wplus.errors import ImageError
+from wplus.faces.labels import LABELS
+from wplus.faces.parser import FaceParser, folded, load_parser
 from wplus.nn.bisenet import BiSeNet
-from wplus.prepare.parser import FaceParser, folded, load_parser
-from wplus.sources.label_colors import LABELS
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"
 

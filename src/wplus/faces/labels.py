@@ -1,4 +1,4 @@
-"""Left and right of label maps, by where the parts are.
+"""The labels of CelebAMask-HQ, and which of two parts is the left one.
 
 The published parser finds eyes, brows and ears well and mistakes their sides in about a quarter of
 faces (of 31 photographs: 17 of 54 eyes, 14 of 57 brows, 5 of 29 ears). In an upright face the side
@@ -11,7 +11,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wplus.sources.label_colors import LABELS
+LABELS = (
+    "background",
+    "skin",
+    "nose",
+    "glasses",
+    "l_eye",
+    "r_eye",
+    "l_brow",
+    "r_brow",
+    "l_ear",
+    "r_ear",
+    "mouth",
+    "u_lip",
+    "l_lip",
+    "hair",
+    "hat",
+    "earring",
+    "necklace",
+    "neck",
+    "cloth",
+)
+"""A label is an index into it."""
 
 _PAIRED = ("eye", "brow", "ear")
 _LEAST = 0.1  # share of a pair's pixels that must lie beyond a gap for it to part the two

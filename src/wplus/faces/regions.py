@@ -14,9 +14,9 @@ from torch import Tensor
 
 from wplus import faces, images
 from wplus.errors import ConfigError
+from wplus.faces.labels import LABELS
+from wplus.faces.parser import FaceParser, load_parser
 from wplus.faces.paste import ellipse
-from wplus.prepare.parser import FaceParser, load_parser
-from wplus.sources.label_colors import LABELS
 
 FACE = ("skin", "nose", "glasses", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip")
 HEAD = (*FACE, "l_ear", "r_ear", "hair", "hat", "earring")
