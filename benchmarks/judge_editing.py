@@ -32,8 +32,8 @@ from torch import Tensor
 
 from wplus import images, models
 from wplus.editing import Direction, apply, shipped
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.psp import PSP
-from wplus.refine import SIZE
 
 METRICS = ("own", "identity", "others")
 AMOUNTS = {

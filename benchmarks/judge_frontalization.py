@@ -34,9 +34,9 @@ from wplus import images, models
 from wplus.editing import apply, shipped
 from wplus.editing.attributes import read_attributes
 from wplus.errors import WeightsError
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.inference import load_for
 from wplus.psp import PSP
-from wplus.refine import SIZE
 from wplus.tasks import TASKS
 
 METRICS = ("yaw", "identity", "unseen", "seconds")

@@ -23,10 +23,10 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.inference import blending, load_for
 from wplus.inference.run import answer, steps_of
-from wplus.losses import LPIPS, load_lpips
-from wplus.refine import SIZE
+from wplus.losses import LPIPS, LossNetworks
 from wplus.sources.masks import draw_mask
 from wplus.tasks import TASKS
 
@@ -90,7 +90,7 @@ def main() -> None:
     model, name = load_for(task, arguments.model)
     options = judging.options(align=False, steps=arguments.refine)
     steps = steps_of(model, task, options)
-    lpips, cv2 = load_lpips(), opencv()
+    networks, cv2 = LossNetworks(), opencv()
     reports, sheet = {}, []
     for kind, draw in (("box", box), ("strokes", strokes)):
         scores = judging.Scores()
@@ -109,12 +109,12 @@ def main() -> None:
                 counts[f"refined {steps}"] = steps
             for way, count in counts.items():
                 started = time.perf_counter()
-                reply = answer(question, model, task, options, count, lpips)
+                reply = answer(question, model, task, options, count, networks)
                 seconds[way] = time.perf_counter() - started
                 ways[way] = question.finish(images.to_picture(reply.pictures[0]))
             for way, filled in ways.items():
                 made = images.to_tensor(filled)
-                near = in_hole(made, original, hole, lpips)
+                near = in_hole(made, original, hole, networks.lpips)
                 scores.add(way, made, original, **near, seconds=seconds[way])
             row = [picture, blending.hatched(picture, hole), *ways.values()]
             sheet.append(images.side_by_side(row, [stem, kind, *ways]))

@@ -27,9 +27,10 @@ from wplus.editing import morph as morphs
 from wplus.editing import regions
 from wplus.editing.transplant import transplant
 from wplus.evaluate import FaceNet, intervals
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.losses import LPIPS, load_lpips
+from wplus.optimize import fast_precision
 from wplus.psp import PSP
-from wplus.refine import SIZE, fast_precision
 
 Rows = dict[str, list[judging.Values]]
 METRICS = {

@@ -15,8 +15,8 @@ from PIL import Image
 import wplus
 from wplus import images
 from wplus.data.augment import Effects, apply
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.models import DEFAULT
-from wplus.refine import SIZE
 
 METRICS = ("lpips_alexnet", "mse", "identity")
 SHOWN = 8  # photographs on the sheet

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from wplus import images
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.inference import load_for
 from wplus.inference.run import answer, steps_of
-from wplus.losses import load_lpips
-from wplus.refine import SIZE
+from wplus.losses import LossNetworks
 from wplus.sources.low_resolution import degrade
 from wplus.tasks import TASKS
 
@@ -36,7 +36,7 @@ def main() -> None:
     model, name = load_for(task, arguments.model)
     options = judging.options(align=False, steps=arguments.refine)
     steps = steps_of(model, task, options)
-    lpips = load_lpips()
+    networks = LossNetworks()
     reports, sheet = {}, []
     for factor in arguments.factors:
         scores = judging.Scores()
@@ -55,7 +55,7 @@ def main() -> None:
                 ways[f"refined {steps}"] = steps
             for way, count in ways.items():
                 started = time.perf_counter()
-                reply = answer(question, model, task, options, count, lpips)
+                reply = answer(question, model, task, options, count, networks)
                 seconds = time.perf_counter() - started
                 made = images.resize(reply.pictures, SIZE)
                 after = reply.after or math.nan

@@ -28,9 +28,9 @@ from wplus import images, models
 from wplus.errors import WeightsError
 from wplus.evaluate.frechet import FeatureStatistics, frechet_distance
 from wplus.evaluate.networks import InceptionFeatures
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.inference import load_for
 from wplus.psp import PSP
-from wplus.refine import SIZE
 from wplus.tasks import TASKS
 
 METRICS = ("identity", "lpips_alexnet", "seconds")

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from wplus import images
 from wplus.evaluate import Scorer, intervals, load_scorer
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.inference import Options
 from wplus.inference.inputs import Question, ask
-from wplus.refine import SIZE, fast_precision
+from wplus.optimize import fast_precision
 from wplus.tasks import Task
 
 Values = dict[str, float]

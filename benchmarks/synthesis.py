@@ -23,9 +23,9 @@ from torch import Tensor
 from wplus import images
 from wplus.evaluate import Measure, load_scorer
 from wplus.evaluate.metrics import Statistics
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.inference.run import answer
 from wplus.psp import PSP
-from wplus.refine import SIZE
 from wplus.tasks import Task
 
 ROWS = 24  # of the sheet, at most

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wplus import codes, errors, evaluate, faces, images, latents, refine, weights
+    from wplus import codes, errors, evaluate, faces, images, latents, optimize, weights
     from wplus.errors import WplusError
     from wplus.models import load
     from wplus.psp import PSP
@@ -27,7 +27,7 @@ __all__ = [
     "images",
     "latents",
     "load",
-    "refine",
+    "optimize",
     "weights",
 ]
 __version__ = "0.1.0"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -18,9 +18,10 @@ from wplus import faces, images
 from wplus.data.finding import files_of
 from wplus.errors import FaceError, ImageError, WplusError
 from wplus.faces.batch import about, unused
-from wplus.losses import LPIPS, IdentityLoss, load_lpips
+from wplus.losses import LossNetworks
+from wplus.optimize import phases_for, photograph_task, refine
+from wplus.progress import Progress, silent
 from wplus.psp import PSP
-from wplus.reconstruct import Plan, load_identity, refine_photographs
 
 SIZE = 256  # of the picture that is encoded and compared
 SHOWN = 512  # side of the pictures in a comparison
@@ -102,7 +103,7 @@ def invert_files(
     steps = options.steps
     if steps is None:
         steps = 0 if model.encoder is not None else STEPS_WITHOUT_ENCODER
-    judges = load_judges(model) if steps else None
+    networks = LossNetworks(model.device) if steps else None
     taken: set[str] = set()
     for path, problem in files_of(paths):
         started = time.perf_counter()
@@ -119,7 +120,7 @@ def invert_files(
             name = unused(stem, taken)
             report = partial(progress, path) if progress else None
             try:
-                done = invert_face(face.picture, model, steps, judges, options.precision, report)
+                done = invert_face(face.picture, model, steps, networks, options.precision, report)
                 metadata = {
                     "model": model_name,
                     "source": Path(path).name,
@@ -193,22 +194,6 @@ def find_faces(path: str, options: Options) -> list[FoundFace]:
     return [FoundFace(small, large, geometry)]
 
 
-class Judges(NamedTuple):
-    """The networks of refinement; no identity where it has no weight."""
-
-    lpips: LPIPS
-    identity: IdentityLoss | None
-
-
-def load_judges(model: PSP) -> Judges:
-    """The networks that refining photographs by this model needs, where the model is.
-
-    Raises:
-        WeightsError: one cannot be fetched.
-    """
-    return Judges(load_lpips().to(model.device), load_identity(model))
-
-
 @dataclass(frozen=True, eq=False)
 class InvertedFace:
     """Code (L, style_dim) and image (3, S, S) in [-1, 1] of a face, and how near they came."""
@@ -225,9 +210,9 @@ def invert_face(
     picture: Image.Image,
     model: PSP,
     steps: int,
-    judges: Judges | None = None,
+    networks: LossNetworks | None = None,
     precision: torch.dtype | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> InvertedFace:
     """Invert one aligned face.
 
@@ -235,7 +220,7 @@ def invert_face(
         picture: the crop, 256².
         model: its encoder gives the start; without one, the mean code is the start.
         steps: of refinement.
-        judges: needed for refinement, see `load_judges`.
+        networks: needed for refinement.
         precision: of the convolutions during refinement, see `refine`.
         progress: called with the step and the number of steps.
     """
@@ -243,24 +228,20 @@ def invert_face(
     start = model.mean_codes[None] if model.encoder is None else model.encode(target)
     made = 0
     if steps:
-        plan = Plan.of(model, steps)
-        total = plan.ahead + steps
-        report = None if progress is None else (lambda step, _: progress(step, total))
-        judges = judges or load_judges(model)
-        refined = refine_photographs(
+        networks = networks or LossNetworks(model.device)
+        refined = refine(
             model,
             target,
             start,
-            plan,
-            lpips=judges.lpips,
-            identity=judges.identity,
+            phases=phases_for(model, photograph_task(model), steps),
+            networks=networks,
             precision=precision,
-            progress=report,
+            progress=progress or silent,
         )
         start, made = refined.codes, refined.steps
     image = model.decode(start)
     small = images.resize(image, SIZE)
-    distance = float(judges.lpips(small, target)) if judges is not None else None
+    distance = float(networks.lpips(small, target)) if networks is not None else None
     mse = float((small - target).square().mean())
     return InvertedFace(start[0], image[0], mse, distance, made)
 

@@ -1,4 +1,5 @@
-"""The tasks as one table: source, loss weights, styles to re-draw, shipped model.
+"""The tasks as one table: source, loss weights, styles to re-draw, shipped model,
+refinement schedule.
 
 ("Encoding in Style", section 4 and appendix A.) A new task is a row here, or
 `TASKS.register(Task(...))`, and needs nothing else. Nothing here needs torch, so that the command
@@ -14,6 +15,7 @@ from typing import Literal, get_args
 
 from wplus.errors import ConfigError
 from wplus.registry import Registry
+from wplus.schedules import PHOTOGRAPH, FromEncoder, RefinementSchedule
 from wplus.sources import SOURCES
 
 Flip = Literal["none", "both", "independent"]
@@ -54,6 +56,8 @@ class Task:
         model: name of the shipped model; None if none is shipped.
         starts_from_inversion: a model without an encoder of its own for this task does it too:
             refinement starts from the inversion encoder's code, or from the mean code.
+        refinement: how its codes are optimized; None where outputs differ from inputs on purpose,
+            so that there is nothing to optimize for.
 
     Raises:
         ConfigError: a term is unknown, or a value is out of range or contradicts another.
@@ -71,6 +75,7 @@ class Task:
     factors: tuple[int, ...] = ()
     model: str | None = None
     starts_from_inversion: bool = False
+    refinement: RefinementSchedule | None = None
 
     def __post_init__(self) -> None:
         about = f"task {self.name!r}"
@@ -111,6 +116,7 @@ TASKS: Registry[Task] = Registry(
             weights={"l2": 1.0, "lpips": 0.8, "identity": 0.1},
             description="a photograph of a face to the code that reproduces it",
             section="4.1",
+            refinement=RefinementSchedule(from_encoder=FromEncoder()),
             model="faces",
             starts_from_inversion=True,
         ),
@@ -157,6 +163,11 @@ TASKS: Registry[Task] = Registry(
             redraw="medium",
             alpha=0.5,
             factors=(1, 2, 4, 8, 16, 32),
+            refinement=RefinementSchedule(
+                {**PHOTOGRAPH, "prior": 0.03},
+                steps={"mean": 80, "inversion": 50},
+                spread_per_factor=0.025,
+            ),
             model="faces-super",
             starts_from_inversion=True,
         ),
@@ -174,6 +185,11 @@ TASKS: Registry[Task] = Registry(
             weights={"l2": 1.0, "lpips": 0.8, "identity": 0.1, "regularization": 0.005},
             description="a photograph with a missing region to the whole face",
             section="4.4",
+            # A pass alone makes a face like the one around the hole, not one that continues it.
+            refinement=RefinementSchedule(
+                {**PHOTOGRAPH, "prior": 0.03, "spread": 0.3},
+                steps={"mean": 80, "inversion": 50, "encoder": 50},
+            ),
             model="faces-inpainting",
             starts_from_inversion=True,
         ),
@@ -183,6 +199,7 @@ TASKS: Registry[Task] = Registry(
             weights={"l2": 1.0, "lpips": 0.8, "similarity": 0.5},
             description="anything else that a generator makes (cats, cars, churches) to its code",
             section="4.5",
+            refinement=RefinementSchedule(from_encoder=FromEncoder(identity=0.0)),
         ),
     ),
 )

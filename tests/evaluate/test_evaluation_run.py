@@ -37,7 +37,7 @@ from wplus.evaluate import (
 )
 from wplus.evaluate.metrics import METRICS
 from wplus.evaluate.results import Report
-from wplus.losses import LPIPS
+from wplus.losses import LPIPS, LossNetworks
 from wplus.psp import PSP
 
 # --- the slow script: one picture at a time, NumPy where there is a choice
@@ -162,7 +162,7 @@ def without_times(report: Report) -> dict[str, object]:
 def test_equal_runs_give_equal_reports(
     photos: Path, model: PSP, scorer: Scorer, lpips: LPIPS
 ) -> None:
-    methods = [one_pass(model), refined(model, 1, lpips)]
+    methods = [one_pass(model), refined(model, 1, LossNetworks(lpips=lpips))]
     sets = [Photographs(photos, limit=2), Samples(model, 1)]
     first, second = (evaluate(sets, methods, scorer, batch=2, seed=3) for _ in range(2))
     assert without_times(first) == without_times(second)
@@ -177,7 +177,7 @@ def test_equal_runs_give_equal_reports(
 def test_refinement_is_better_and_the_change_says_so(
     photos: Path, model: PSP, scorer: Scorer, lpips: LPIPS
 ) -> None:
-    methods = [one_pass(model), refined(model, 4, lpips)]
+    methods = [one_pass(model), refined(model, 4, LossNetworks(lpips=lpips))]
     start, better = evaluate([Photographs(photos, limit=2)], methods, scorer, batch=2).results
     loss = [r.values["mse"] + 0.8 * r.values["lpips_alexnet"] for r in (start, better)]
     assert (loss[1] < loss[0]).all()
@@ -196,7 +196,7 @@ def test_a_model_without_an_encoder_is_its_mean_code(
     photos: Path, model: PSP, scorer: Scorer, lpips: LPIPS
 ) -> None:
     bare = PSP(None, model.generator, model.config).eval().requires_grad_(False)
-    methods = [one_pass(bare), refined(bare, 1, lpips)]
+    methods = [one_pass(bare), refined(bare, 1, LossNetworks(lpips=lpips))]
     report = evaluate([Photographs(photos, limit=2)], methods, scorer)
     assert [result.method for result in report.results] == ["mean code", "mean code + 1 step"]
     mean = images.resize(
@@ -358,7 +358,7 @@ def test_what_makes_no_sense_is_refused(
     with pytest.raises(ConfigError, match="0 samples"):
         Samples(model, 0)
     with pytest.raises(ConfigError, match="0 steps"):
-        refined(model, 0, lpips)
+        refined(model, 0, LossNetworks(lpips=lpips))
 
 
 def test_other_sources_are_refused(model: PSP) -> None:

@@ -17,8 +17,8 @@ from wplus.errors import ConfigError, WeightsError
 from wplus.generators import Generator
 from wplus.inference import Options, run, translate_files
 from wplus.inference.low_resolution import shrink
-from wplus.inference.recipes import RECIPES
 from wplus.losses import LPIPS
+from wplus.losses import networks as losses_networks
 from wplus.psp import PSP
 from wplus.sources.labels import one_hot_labels
 from wplus.tasks import TASKS
@@ -28,7 +28,7 @@ from wplus.tasks import TASKS
 def no_fetching(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     net = LPIPS("alexnet")
-    monkeypatch.setattr(run, "load_lpips", lambda: net)
+    monkeypatch.setattr(losses_networks, "load_lpips", lambda: net)
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +78,12 @@ def test_steps_are_made_only_where_they_are_needed(bare: PSP) -> None:
     inversion = tiny.model("mobilestylegan")
     task, none = TASKS["super_resolution"], Options()
     assert run.steps_of(own, task, none) == 0
-    assert run.steps_of(inversion, task, none) == RECIPES["super_resolution"].from_inversion > 0
-    assert run.steps_of(bare, task, none) == RECIPES["super_resolution"].from_mean > 0
+    assert run.steps_of(inversion, task, none) == task.refinement.steps["inversion"] > 0
+    assert run.steps_of(bare, task, none) == task.refinement.steps["mean"] > 0
     assert run.steps_of(bare, task, Options(steps=3)) == 3
     assert run.steps_of(inversion, TASKS["inversion"], none) == 0
     filling = tiny.model("mobilestylegan", task="inpainting", source="masked")
-    assert run.steps_of(filling, TASKS["inpainting"], none) == RECIPES["inpainting"].from_own > 0
+    assert run.steps_of(filling, TASKS["inpainting"], none) == 50
     assert run.steps_of(filling, TASKS["inpainting"], Options(steps=0)) == 0
 
 
@@ -206,26 +206,3 @@ def test_settings_of_other_tasks_are_refused_before_anything_is_made(
         with pytest.raises(ConfigError, match=said):
             list(translate_files([small], tmp_path / "out", bare, "m", TASKS[task], options))
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["sketch", "labels", "frontalization", "toonify"])
-def test_tasks_without_anything_known_are_not_refined(name: str) -> None:
-    assert name not in RECIPES
-
-
-def test_the_less_is_known_the_more_the_prior_says() -> None:
-    recipe = RECIPES["super_resolution"]
-    spreads = [recipe.weights_for(factor).spread for factor in (1, 4, 16)]
-    assert spreads == sorted(spreads)
-    assert spreads[0] < spreads[2]
-    assert recipe.weights_for(None) == recipe.weights
-
-
-def test_from_the_mean_face_the_styles_move_as_one_at_first() -> None:
-    recipe = RECIPES["super_resolution"]
-    phases = recipe.phases(20, 8, from_mean=True)
-    assert sum(steps for steps, _ in phases) == 20
-    assert phases[0][1].spread > phases[1][1].spread == recipe.weights_for(8).spread
-    assert recipe.phases(20, 8, from_mean=False) == [(20, recipe.weights_for(8))]
-    assert len(RECIPES["inversion"].phases(20, None, from_mean=True)) == 1
-    assert recipe.phases(1, 8, from_mean=True) == [(1, recipe.weights_for(8))]

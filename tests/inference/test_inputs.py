@@ -92,10 +92,10 @@ def test_nothing_of_a_hole_is_seen(tmp_path: Path) -> None:
     assert blue.photo is not None
     assert torch.equal(red.photo, blue.photo)
     assert red.known is not None
-    assert red.known.importance is not None
+    assert red.known.pixel_weights is not None
     # The hole, at 256², and not much more.
     scale = 256 / 160
-    hole = red.known.importance == 0
+    hole = red.known.pixel_weights == 0
     inner = hole[..., round(50 * scale) : round(70 * scale), round(40 * scale) : round(70 * scale)]
     assert inner.all()
     assert float(hole.sum()) < 1.5 * 600 * scale**2

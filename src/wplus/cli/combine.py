@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -220,10 +221,11 @@ def transplant(
     from wplus import codes as code_files
     from wplus import images
     from wplus.editing import regions
+    from wplus.editing.transplant import SCHEDULE
     from wplus.editing.transplant import blend as blended
     from wplus.editing.transplant import transplant as move
     from wplus.losses import load_lpips
-    from wplus.refine import Schedule, fast_precision
+    from wplus.optimize import fast_precision
 
     folder_for(out)
     if (region is None) == (mask is None):
@@ -241,7 +243,7 @@ def transplant(
             giver.code,
             area,
             lpips,
-            schedule=Schedule(steps=steps, learning_rate=0.06),
+            schedule=replace(SCHEDULE, steps=steps),
             precision=fast_precision(network.device),
             progress=_advance(progress, "transplant"),
         )

@@ -142,24 +142,22 @@ def _photograph(path: str, model: PSP, common: Common) -> Given:
         Options,
         find_faces,
         invert_face,
-        load_judges,
     )
-    from wplus.refine import fast_precision
+    from wplus.optimize import fast_precision
 
     [face, *_] = find_faces(path, Options(align=common.align))
     steps = common.refine
     if steps is None:
         steps = 0 if model.encoder is not None else STEPS_WITHOUT_ENCODER
-    judges = load_judges(model) if steps else None
     with bar(False) as progress:
-        task = progress.add_task(Path(path).name, total=steps)
+        task = progress.add_task(Path(path).name, total=None)
         done = invert_face(
             face.picture,
             model,
             steps,
-            judges,
+            None,
             fast_precision(model.device),
-            lambda step, _: progress.update(task, completed=step),
+            lambda step, total: progress.update(task, completed=step, total=total),
         )
     metadata = {
         "model": common.model,

@@ -70,7 +70,7 @@ def invert(
         Print the results as JSON, for programs.
     """
     from wplus.invert import Options, invert_files
-    from wplus.refine import fast_precision
+    from wplus.optimize import fast_precision
 
     if refine is not None and refine < 0:
         raise WplusError(f"--refine {refine}: the number of steps cannot be negative")

@@ -105,7 +105,7 @@ def translate(
 
     from wplus import tasks
     from wplus.inference import Options, load_for, translate_files
-    from wplus.refine import fast_precision
+    from wplus.optimize import fast_precision
 
     row = tasks.find(task.replace("-", "_"))
     if out.exists() and not out.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,31 +12,23 @@ from torch import Tensor
 from wplus import images
 from wplus.errors import ConfigError
 from wplus.losses import LPIPS
+from wplus.optimize import grid_energy, minimize, pixel_mean, total
+from wplus.progress import Progress, silent
 from wplus.psp import PSP
-from wplus.refine import Schedule, grid_energy
+from wplus.schedules import LossWeights, Schedule
 
-SIZE = 256  # pictures are compared at 256²
+WEIGHTS: LossWeights = {
+    "region_l2": 1.0,
+    "region_lpips": 0.8,
+    "rest_l2": 2.0,
+    "rest_lpips": 1.6,
+    "distance": 0.02,
+    "grid": 10.0,
+}
+"""Of L2 and LPIPS to the donor in the region and to the receiver in the rest, of the mean squared
+distance from the receiver's code, and of `optimize.grid_energy`."""
 
-
-@dataclass(frozen=True)
-class Demands:
-    """What weighs how much.
-
-    Attributes:
-        region_l2: mean squared error to the donor, over the region.
-        region_lpips: LPIPS to the donor, over the region.
-        rest_l2: mean squared error to the receiver, over the rest.
-        rest_lpips: LPIPS to the receiver, over the rest.
-        distance: mean squared distance of the code from the receiver's.
-        grid: see `refine.grid_energy`.
-    """
-
-    region_l2: float = 1.0
-    region_lpips: float = 0.8
-    rest_l2: float = 2.0
-    rest_lpips: float = 1.6
-    distance: float = 0.02
-    grid: float = 10.0
+SCHEDULE = Schedule(steps=60, learning_rate=0.06, patience=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +52,10 @@ def transplant(
     donor: Tensor,
     mask: Tensor,
     lpips: LPIPS,
-    demands: Demands | None = None,
-    schedule: Schedule | None = None,
+    weights: LossWeights = WEIGHTS,
+    schedule: Schedule = SCHEDULE,
     precision: torch.dtype | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
     match_light: bool = True,
 ) -> Transplant:
     """Move the receiver's code until its picture shows the donor's inside a region.
@@ -76,78 +68,60 @@ def transplant(
         receiver, donor: codes (L, style_dim).
         mask: (1, 1, S, S) in [0, 1], 1 in the region; see `regions`.
         lpips: the perceptual distance.
-        demands: the weights.
-        schedule: steps and learning rate; 60 steps by default.
-        precision: of the generator's convolutions on the way, see `refine.fast_precision`.
-        progress: called after every step with the step and the number of steps.
+        weights: of the losses.
+        schedule: steps and learning rate.
+        precision: of the convolutions during optimization, see `optimize.fast_precision`.
+        progress: called after every step.
         match_light: bring the donor's colors to the receiver's along the edge of the region first,
             so that a pale face leaves no pale patch.
 
     Returns:
-        The best code seen; the receiver's, if no step was better.
+        The best code that was seen; the receiver's if no step was better.
 
     Raises:
         ConfigError: codes of another shape, or a mask that is empty or everything.
     """
-    demands = demands or Demands()
-    schedule = schedule or Schedule(steps=60, learning_rate=0.06)
     for code in (receiver, donor):
         if tuple(code.shape) != tuple(model.mean_codes.shape):
             raise ConfigError(
                 f"a code of {tuple(code.shape)} does not fit this model:"
                 f" it takes {tuple(model.mean_codes.shape)}"
             )
-    mask = images.resize(mask.to(model.device, torch.float32), SIZE)
+    mask = images.resize(mask.to(model.device, torch.float32), images.WORKING_SIZE)
     share = float(mask.mean())
     if not 1e-4 < share < 1 - 1e-4:
         raise ConfigError(f"the region is {share:.2%} of the picture; there is nothing to do")
     both = torch.stack([receiver, donor]).to(model.device).detach().float()
     with torch.no_grad():
-        targets = [images.resize(model.decode(code[None]), SIZE).clamp(-1, 1) for code in both]
+        decoded = images.resize(model.decode(both), images.WORKING_SIZE).clamp(-1, 1)
+        targets = [decoded[:1], decoded[1:]]
         if match_light:
             targets[1] = in_light_of(targets[1], targets[0], mask)
         seen = [lpips.features(target) for target in targets]
     start = both[:1]
 
-    def terms(full: Tensor, code: Tensor) -> dict[str, Tensor]:
-        picture = images.resize(full, SIZE)
+    def losses(full: Tensor, code: Tensor) -> dict[str, Tensor]:
+        picture = images.resize(full, images.WORKING_SIZE)
         features = lpips.features(picture)
         rest = 1 - mask
-        found = {
-            "region_l2": _mean((picture - targets[1]).square().mean(1, keepdim=True), mask),
+        terms = {
+            "region_l2": pixel_mean((picture - targets[1]).square(), mask),
             "region_lpips": masked_distance(lpips, features, seen[1], mask),
-            "rest_l2": _mean((picture - targets[0]).square().mean(1, keepdim=True), rest),
+            "rest_l2": pixel_mean((picture - targets[0]).square(), rest),
             "rest_lpips": masked_distance(lpips, features, seen[0], rest),
-            "distance": (code - start).square().mean(),
+            "distance": (code - start).square().mean(dim=(1, 2)),
         }
-        if full.shape[-1] > SIZE:
-            found["grid"] = grid_energy(full, picture).sum()
-        weighted = [getattr(demands, name) * value for name, value in found.items()]
-        return {**found, "loss": torch.stack(weighted).sum()}
+        if full.shape[-1] > images.WORKING_SIZE:
+            terms["grid"] = grid_energy(full, picture)
+        return total(terms, weights)
 
     generator = model.generator
-    if precision is not None:
-        generator = generator.at_precision(precision)
-    code = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([code], lr=schedule.learning_rate, betas=(0.9, 0.99))
-    best, best_loss = start.clone(), float("inf")
-    for step in range(schedule.steps + 1):
-        with torch.enable_grad():
-            loss = terms(generator.synthesize(code), code)["loss"]
-            if float(loss.detach()) < best_loss:
-                best, best_loss = code.detach().clone(), float(loss.detach())
-            if step == schedule.steps:
-                break
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.param_groups[0]["lr"] = schedule.rate(step)
-        optimizer.step()
-        if progress is not None:
-            progress(step + 1, schedule.steps)
-    with torch.no_grad():  # judged in the model's own precision
+    fast = generator if precision is None else generator.at_precision(precision)
+    [best] = minimize([start], fast.synthesize, losses, schedule, progress=progress).variables
+    with torch.no_grad():  # compared in the model's own precision
         before, after = (
-            {name: float(value) for name, value in terms(model.decode(c), c).items()}
-            for c in (start, best)
+            {name: float(value) for name, value in losses(model.decode(code), code).items()}
+            for code in (start, best)
         )
     if after["loss"] >= before["loss"]:
         best, after = start, before
@@ -179,19 +153,15 @@ def masked_distance(lpips: LPIPS, a: Sequence[Tensor], b: Sequence[Tensor], mask
         mask: (1, 1, S, S) in [0, 1], not 0 everywhere.
 
     Returns:
-        A number; with a mask of ones, LPIPS itself.
+        (1,); with a mask of ones, LPIPS itself.
     """
     layers = []
     for x, y, head in zip(a, b, lpips.heads):
         at_places = F.conv2d((x - y).square(), head.to(x.dtype))
-        height, width = at_places.shape[-2:]
-        layers.append(_mean(at_places, images.resize(mask, (height, width))))
-    return torch.stack(layers).sum()
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (1, 1, H, W) weighted by a mask of the same shape."""
-    return (values * mask).sum() / mask.sum()
+        layers.append(
+            pixel_mean(at_places, images.resize(mask, (at_places.shape[2], at_places.shape[3])))
+        )
+    return torch.stack(layers).sum(dim=0)
 
 
 def blend(receiver: Tensor, result: Tensor, mask: Tensor) -> Tensor:

@@ -18,11 +18,10 @@ from wplus.evaluate.options import Options
 from wplus.evaluate.results import Report
 from wplus.evaluate.run import evaluate
 from wplus.evaluate.sheets import Sheet
-from wplus.losses import LPIPS, load_lpips
+from wplus.losses import LPIPS, LossNetworks
+from wplus.optimize import fast_precision
 from wplus.progress import ProgressFor, silent
 from wplus.psp import PSP
-from wplus.reconstruct import load_identity
-from wplus.refine import fast_precision
 
 WORST, FIRST = 10, 20  # images on the sheets
 
@@ -74,10 +73,9 @@ def evaluate_files(
     if model is not None:
         methods.append(one_pass(model))
         if options.refine:
-            lpips = lpips or load_lpips().to(device)
+            networks = LossNetworks(model.device, lpips)
             precision = fast_precision(model.device) if options.precision == "auto" else None
-            identity = load_identity(model)
-            methods.append(refined(model, options.refine, lpips, precision, identity))
+            methods.append(refined(model, options.refine, networks, precision))
         if options.samples:
             datasets.append(Samples(model, options.samples, options.truncation))
     sheets: dict[str, dict[str, Sheet]] = {}

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from wplus import images
 from wplus.errors import ConfigError
-from wplus.losses import LPIPS, IdentityLoss
+from wplus.losses import LossNetworks
+from wplus.optimize import phases_for, photograph_task, refine
 from wplus.psp import PSP
-from wplus.reconstruct import Plan, refine_photographs
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,20 +48,15 @@ def one_pass(model: PSP) -> Method:
 
 
 def refined(
-    model: PSP,
-    steps: int,
-    lpips: LPIPS,
-    precision: torch.dtype | None = None,
-    identity: IdentityLoss | None = None,
+    model: PSP, steps: int, networks: LossNetworks, precision: torch.dtype | None = None
 ) -> Method:
     """`one_pass`, then optimization of the codes, as `wplus invert --refine` does it.
 
     Args:
         model: see `one_pass`.
-        steps: of optimization, at most.
-        lpips: LPIPS (AlexNet), part of what is minimized.
-        precision: of the convolutions meanwhile, see `refine.refine`.
-        identity: part of what is minimized where the model is refined so.
+        steps: of optimization, not counting warm-up.
+        networks: of the losses.
+        precision: of the convolutions during optimization, see `optimize.refine`.
 
     Raises:
         ConfigError: steps below 1; or as in `one_pass`.
@@ -70,13 +65,12 @@ def refined(
         raise ConfigError(f"{steps} steps refine nothing; at least 1")
 
     def run(targets: Tensor, steps: int = steps) -> Tensor:
-        refinement = refine_photographs(
+        refinement = refine(
             model,
             targets,
             _codes(model, targets),
-            Plan.of(model, steps),
-            lpips=lpips,
-            identity=identity,
+            phases=phases_for(model, photograph_task(model), steps),
+            networks=networks,
             precision=precision,
         )
         return model.decode(refinement.codes)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from wplus import faces
 from wplus.faces import CropGeometry
-from wplus.refine import SIZE
+from wplus.images import WORKING_SIZE as SIZE
 
 
 def square_of(picture: Image.Image, align: bool) -> CropGeometry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +14,13 @@ from wplus import images
 from wplus.errors import FaceError, ImageError
 from wplus.faces import CropGeometry
 from wplus.faces.labels import LABELS
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.inference import blending
 from wplus.inference.crops import cut, square_of
 from wplus.inference.holes import Hole, read_with_hole
 from wplus.inference.low_resolution import SMALLEST, read_small, shrink
 from wplus.inference.options import Options
-from wplus.refine import SIZE, Measure
+from wplus.optimize import Constraint
 from wplus.sources.drawing import read_drawing
 from wplus.sources.files import from_file
 from wplus.sources.labels import colored
@@ -28,36 +28,8 @@ from wplus.sources.masked import remove_region
 from wplus.sources.sketch import sketch_input
 from wplus.tasks import Task
 
-PEAK = 2.0  # values are in [-1, 1]
 TOO_SMALL = 0.75  # share of the pixels that a factor promises; with fewer, the output is blurred
 BLACK = -0.95  # the rings that resampling leaves around a hole are darker
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What is known of the output.
-
-    Attributes:
-        target: (1, 3, H, W) in [-1, 1].
-        measure: what it is a measurement of, see `refine`; None for the picture at 256².
-        importance: (1, 1, H, W), 0 where nothing is known; None if all is.
-    """
-
-    target: Tensor
-    measure: Measure | None = None
-    importance: Tensor | None = None
-
-    def consistency(self, full: Tensor) -> float:
-        """PSNR in dB between the target and the same of a picture (1, 3, S, S)."""
-        target = self.target.to(full)
-        measured = images.resize(full, SIZE) if self.measure is None else self.measure(full)
-        squares = (measured.clamp(-1, 1) - target).square().mean(dim=1, keepdim=True)
-        if self.importance is None:
-            error = float(squares.mean())
-        else:
-            weight = self.importance.to(full)
-            error = float((squares * weight).sum() / weight.sum())
-        return 10 * math.log10(PEAK**2 / max(error, 1e-10))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +50,7 @@ class Question:
     source: Tensor
     photo: Tensor | None
     shown: Image.Image
-    known: Known | None = None
+    known: Constraint | None = None
     factor: float | None = None
     picture: Image.Image | None = None
     geometry: CropGeometry | None = None
@@ -100,7 +72,7 @@ def _photograph(path: str, task: Task, options: Options) -> Question:
     geometry = square_of(picture, options.align is not False)
     seen = images.to_tensor(cut(picture, geometry))
     shown = cut(picture, geometry, 2 * SIZE)
-    return Question(seen, seen, shown, Known(seen), picture=picture, geometry=geometry)
+    return Question(seen, seen, shown, Constraint(seen), picture=picture, geometry=geometry)
 
 
 def _sketch(path: str, task: Task, options: Options) -> Question:
@@ -147,7 +119,7 @@ def _small(path: str, task: Task, options: Options) -> Question:
         source,
         source,
         images.to_picture(source),
-        Known(low, partial(shrink, size=size)),
+        Constraint(low, partial(shrink, size=size)),
         factor=SIZE / size,
         picture=picture,
         geometry=geometry,
@@ -168,7 +140,7 @@ def _with_hole(path: str, task: Task, options: Options) -> Question:
         remove_region(seen, missing.float()),
         seen,
         cut(shown, geometry, 2 * SIZE),
-        Known(seen, importance=(~missing).float()),
+        Constraint(seen, pixel_weights=(~missing).float()),
         picture=picture,
         geometry=geometry,
         finish=partial(_filled, picture, hole, geometry),

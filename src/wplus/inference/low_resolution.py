@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wplus import images
 from wplus.errors import ImageError
-from wplus.refine import SIZE
+from wplus.images import WORKING_SIZE as SIZE
 from wplus.sources.kind import FACTORS
 from wplus.sources.low_resolution import degrade
 

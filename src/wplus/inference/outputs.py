@@ -27,8 +27,8 @@ class Reply:
     Attributes:
         codes: (outputs, L, style_dim), the plain answer first.
         pictures: (outputs, 3, S, S) in [-1, 1].
-        before: consistency in dB before refinement, see `Known.consistency`; None where nothing is
-            known of the output.
+        before: consistency in dB before refinement, see `Constraint.consistency`; None for a task
+            without one.
         after: the same of `pictures`.
         steps: steps of refinement made.
     """

@@ -12,7 +12,7 @@ from wplus.faces import CropGeometry
 from wplus.faces.parser import FaceParser, load_parser
 from wplus.faces.paste import paste
 from wplus.faces.regions import paste_mask
-from wplus.refine import SIZE
+from wplus.images import WORKING_SIZE as SIZE
 
 LARGEST = 8192  # pixels a side of an enlarged photograph
 

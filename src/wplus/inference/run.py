@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,18 +17,15 @@ from wplus.errors import ConfigError, WeightsError, WplusError
 from wplus.faces.batch import about, unused
 from wplus.inference import model_choice
 from wplus.inference.answers import answers
-from wplus.inference.inputs import Known, Question, ask
+from wplus.inference.inputs import Question, ask
 from wplus.inference.options import Options, Translation
 from wplus.inference.outputs import Reply, write
-from wplus.inference.recipes import RECIPES
-from wplus.losses import LPIPS, load_lpips
+from wplus.losses import LossNetworks
+from wplus.optimize import default_steps, phases_for, refine
+from wplus.progress import Progress, silent
 from wplus.psp import PSP
-from wplus.reconstruct import Plan, load_identity, refine_photographs
-from wplus.refine import Schedule, Weights, refine
 from wplus.tasks import Task
 from wplus.weights import path as weights_path
-
-Progress = Callable[[str, int, int], None]
 
 
 def translate_files(
@@ -38,7 +35,7 @@ def translate_files(
     model_name: str,
     task: Task,
     options: Options,
-    progress: Progress | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[Translation]:
     """Translate files one after the other and write the results.
 
@@ -70,7 +67,7 @@ def translate_files(
     if options.paste and task.source == "photo":  # before an answer is made that cannot be pasted
         weights_path("bisenet-faces.pth")
     steps = steps_of(model, task, options)
-    lpips = load_lpips().to(model.device) if steps else None
+    networks = LossNetworks(model.device)
     taken: set[str] = set()
     for path, problem in files_of(paths):
         started = time.perf_counter()
@@ -79,8 +76,8 @@ def translate_files(
             continue
         try:
             question = ask(path, task, options)
-            report = partial(progress, path) if progress else None
-            reply = answer(question, model, task, options, steps, lpips, report)
+            report = partial(progress, path) if progress else silent
+            reply = answer(question, model, task, options, steps, networks, report)
             name = unused(Path(path).stem, taken)
             metadata = {"model": model_name, "source": Path(path).name, "task": task.name}
             files = write(folder / name, question, reply, options, metadata)
@@ -104,12 +101,7 @@ def steps_of(model: PSP, task: Task, options: Options) -> int:
     """Steps of refinement: as asked for, or those without which the model has no answer."""
     if options.steps is not None:
         return options.steps
-    recipe = RECIPES.get(task.name)
-    if recipe is None:
-        return 0
-    if model_choice.has_own_encoder(model, task):
-        return recipe.from_own
-    return recipe.from_mean if model.encoder is None else recipe.from_inversion
+    return default_steps(model, task)
 
 
 def layers_of(task: Task, options: Options, model: PSP) -> list[int]:
@@ -132,8 +124,8 @@ def answer(
     task: Task,
     options: Options,
     steps: int = 0,
-    lpips: LPIPS | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    networks: LossNetworks | None = None,
+    progress: Progress = silent,
 ) -> Reply:
     """The answers to one question.
 
@@ -146,134 +138,46 @@ def answer(
         task: what the question is of.
         options: outputs, layers, alpha, seed, precision.
         steps: of refinement; at most as many are made.
-        lpips: needed for refinement.
+        networks: of the losses of refinement.
         progress: called with the step and the number of steps.
 
     Raises:
-        ConfigError: layers that do not exist, or a question that refinement knows nothing about.
+        ConfigError: layers that do not exist, or a task without a constraint to refine on.
     """
     code = encode(question, model, task).float()
     alpha = task.alpha if options.alpha is None else options.alpha
     redraw = layers_of(task, options, model)
     codes = answers(model, code, options.outputs, redraw, alpha, options.seed)
     pictures = [model.decode(each[None]) for each in codes]
-    known = question.known if task.name in RECIPES else None
+    known = question.known if task.refinement is not None else None
     before = None if known is None else known.consistency(pictures[0])
     made = 0
     if steps:
         if known is None:
             raise ConfigError(f"{task.name}: nothing is known of the output to refine on")
         found = []
+        phases = phases_for(model, task, steps, question.factor)
+        assert known is not None  # of a task that has phases
         for index, each in enumerate(codes):
-            report = None
-            if progress is not None:
-                report = partial(_shifted, progress, index * steps, len(codes) * steps)
-            if known.measure is None and known.importance is None:
-                refined, count = refine_whole(
-                    model, known.target, each[None], steps, lpips, options.precision, report
-                )
-            else:
-                phases = RECIPES[task.name].phases(steps, question.factor, model.encoder is None)
-                refined, count = refine_in_phases(
-                    model, known, each[None], phases, lpips, options.precision, report
-                )
-            found.append(refined)
-            made = max(made, count)
+            refined = refine(
+                model,
+                known,
+                each[None],
+                phases=phases,
+                networks=networks,
+                precision=options.precision,
+                progress=partial(_of_several, progress, index, len(codes)),
+            )
+            found.append(refined.codes)
+            made = max(made, refined.steps)
         codes = torch.cat(found)
         pictures = [model.decode(each[None]) for each in codes]
     after = None if known is None else known.consistency(pictures[0])
     return Reply(codes, torch.cat(pictures), before, after, made)
 
 
-def refine_whole(
-    model: PSP,
-    target: Tensor,
-    start: Tensor,
-    steps: int,
-    lpips: LPIPS | None,
-    precision: torch.dtype | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> tuple[Tensor, int]:
-    """A code refined towards a whole picture, as `wplus invert` does it.
-
-    Args:
-        model: its generator is used.
-        target: (1, 3, H, W) in [-1, 1].
-        start: (1, L, style_dim).
-        steps: through the whole generator.
-        lpips, precision: see `refine`.
-        progress: called with a number of steps, never more than `steps`.
-
-    Returns:
-        The code, and how many steps were made in all.
-
-    Raises:
-        ConfigError: without `lpips`.
-    """
-    if lpips is None:
-        raise ConfigError("refinement needs lpips")
-    plan = Plan.of(model, steps)
-    total = max(plan.ahead + steps, 1)
-    refined = refine_photographs(
-        model,
-        target,
-        start,
-        plan,
-        lpips=lpips,
-        identity=load_identity(model),
-        precision=precision,
-        progress=None if progress is None else (lambda n, _: progress(n * steps // total)),
-    )
-    return refined.codes, refined.steps
-
-
-def refine_in_phases(
-    model: PSP,
-    known: Known,
-    start: Tensor,
-    phases: Sequence[tuple[int, Weights]],
-    lpips: LPIPS | None,
-    precision: torch.dtype | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> tuple[Tensor, int]:
-    """A code (1, L, style_dim) refined on what is known, each phase from where the last one ended.
-
-    Args:
-        model: its generator is used.
-        known: of the output.
-        start: (1, L, style_dim).
-        phases: steps and weights.
-        lpips: see `refine`.
-        precision: see `refine`.
-        progress: called after every step with the number of steps before and in this phase.
-
-    Returns:
-        The code, and how many steps were made.
-    """
-    made = before = 0
-    for steps, weights in phases:
-        refined = refine(
-            model,
-            known.target,
-            start,
-            lpips=lpips,
-            weights=weights,
-            schedule=Schedule(steps=steps),
-            precision=precision,
-            progress=None if progress is None else partial(_counted, progress, before),
-            measure=known.measure,
-            importance=known.importance,
-        )
-        start, made, before = refined.codes, made + refined.steps, before + steps
-    return start, made
-
-
-def _counted(progress: Callable[[int], None], before: int, step: int, loss: float) -> None:
-    progress(before + step)
-
-
-def _shifted(progress: Callable[[int, int], None], before: int, total: int, step: int) -> None:
-    progress(before + step, total)
+def _of_several(progress: Progress, index: int, count: int, done: int, total: int) -> None:
+    progress(index * total + done, count * total)
 
 
 def encode(question: Question, model: PSP, task: Task) -> Tensor:

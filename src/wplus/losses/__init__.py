@@ -2,6 +2,7 @@
 
 from wplus.losses.facenets import ArcFace, load_arcface, load_mobilefacenet
 from wplus.losses.identity import IdentityLoss
+from wplus.losses.networks import LossNetworks
 from wplus.losses.objective import Objective
 from wplus.losses.perceptual import LPIPS, load_lpips
 from wplus.losses.similarity import SimilarityLoss, load_moco
@@ -10,6 +11,7 @@ __all__ = [
     "LPIPS",
     "ArcFace",
     "IdentityLoss",
+    "LossNetworks",
     "Objective",
     "SimilarityLoss",
     "load_arcface",

@@ -8,11 +8,32 @@ import torch
 from wplus.config import ModelConfig, Part
 from wplus.errors import ConfigError
 from wplus.generators import MobileStyleGAN
-from wplus.losses import LPIPS
+from wplus.losses import LPIPS, LossNetworks
+from wplus.optimize import Constraint, Refinement, grid_energy
+from wplus.optimize import refine as refine_in_phases
+from wplus.optimize.loop import learning_rate
 from wplus.psp import PSP
-from wplus.refine import Schedule, Weights, grid_energy, refine
+from wplus.schedules import Phase, Schedule
 
-L2_ONLY = Weights(lpips=0.0, prior=0.0)
+L2_ONLY = {"l2": 1.0}
+
+
+def refine(
+    model: PSP,
+    constraint: Constraint | torch.Tensor,
+    start: torch.Tensor | None = None,
+    *,
+    weights: dict[str, float],
+    schedule: Schedule | None = None,
+    lpips: LPIPS | None = None,
+    precision: torch.dtype | None = None,
+) -> Refinement:
+    """One phase."""
+    networks = LossNetworks(lpips=lpips)
+    phases = [Phase(schedule or Schedule(), weights)]
+    return refine_in_phases(
+        model, constraint, start, phases=phases, networks=networks, precision=precision
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +60,7 @@ def test_it_finds_a_picture_of_the_generator(model: PSP) -> None:
 
 def test_losses_and_codes_belong_together_and_are_never_worse_than_the_start(model: PSP) -> None:
     # A rate far too high makes the optimization diverge; the start must survive it.
-    wild = Schedule(steps=8, learning_rate=500.0, warm_up=0, cool_down=0, patience=0)
+    wild = Schedule(steps=8, learning_rate=500.0, ramp_up=0, ramp_down=0, patience=0)
     pictures = targets(model, 3)
     start = model.sample(3, seed=1) + 1e-3
     result = refine(model, pictures, start, weights=L2_ONLY, schedule=wild)
@@ -72,20 +93,6 @@ def test_lower_precision_on_the_way_is_judged_in_full(model: PSP) -> None:
     assert torch.equal(kept.codes, start)
 
 
-def test_another_decoder_makes_the_pictures(model: PSP) -> None:
-    calls = []
-
-    def darker(codes: torch.Tensor) -> torch.Tensor:
-        calls.append(1)
-        return model.decode(codes) - 0.2
-
-    pictures = targets(model, 1) - 0.2
-    start = model.sample(1, seed=1)
-    result = refine(model, pictures, start, weights=L2_ONLY, schedule=Schedule(3), decoder=darker)
-    assert len(calls) == 4
-    assert float(result.history[0]["loss"]) < 1e-10  # through it, the start is the target
-
-
 def test_zero_steps_return_the_start(model: PSP) -> None:
     start = model.sample(2, seed=5)
     result = refine(model, targets(model, 2), start, weights=L2_ONLY, schedule=Schedule(steps=0))
@@ -115,7 +122,7 @@ def test_a_target_of_another_size_is_brought_to_256(model: PSP) -> None:
 
 def test_terms_are_weighted_and_named(model: PSP) -> None:
     torch.manual_seed(0)
-    weights = Weights(l2=2.0, lpips=0.5, distance=3.0, prior=0.0)
+    weights = {"l2": 2.0, "lpips": 0.5, "distance": 3.0, "prior": 0.0, "grid": 10.0}
     start = model.sample(1, seed=2)
     result = refine(
         model,
@@ -138,7 +145,7 @@ def test_the_prior_is_in_units_of_w(model: PSP) -> None:
     """Codes drawn from W have a mean squared whitened offset of 1, whatever the generator."""
     codes = model.sample(400, seed=9)
     schedule = Schedule(steps=0)
-    weights = Weights(l2=1.0, lpips=0.0, prior=0.5)
+    weights = {"l2": 1.0, "prior": 0.5}
     pictures = targets(model, 1).expand(400, -1, -1, -1)
     result = refine(model, pictures, codes, weights=weights, schedule=schedule)
     terms = result.history[0]
@@ -153,7 +160,7 @@ def test_the_prior_keeps_codes_near_w(model: PSP) -> None:
     pictures = torch.rand(1, 3, 64, 64) * 2 - 1  # nothing that the generator can make
     distances = []
     for prior in (0.0, 0.1):
-        weights = Weights(lpips=0.0, prior=prior)
+        weights = {"l2": 1.0, "prior": prior}
         found = refine(model, pictures, weights=weights, schedule=Schedule(30)).codes
         distances.append(float((found - model.mean_codes).square().mean()))
     assert distances[1] < 0.5 * distances[0]
@@ -163,7 +170,7 @@ def test_spread_is_the_distance_from_w(model: PSP) -> None:
     on_w = model.sample(3, seed=9)
     apart = on_w.clone()
     apart[:, ::2] += 0.5 * (model.sample(3, seed=10)[:, ::2] - model.mean_codes[::2])
-    weights = Weights(lpips=0.0, prior=0.0, spread=0.5)
+    weights = {"l2": 1.0, "spread": 0.5}
     found = []
     for codes in (on_w, apart):
         pictures = targets(model, 3)
@@ -185,28 +192,32 @@ def halve(pictures: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.avg_pool2d(pictures, 4)
 
 
-def test_a_measurement_is_what_is_compared(model: PSP) -> None:
+def test_degraded_images_are_compared(model: PSP) -> None:
     pictures = targets(model, 2)
     small = halve(pictures)
     start = model.sample(2, seed=5)
-    settings = {"weights": L2_ONLY, "measure": halve}
-    first = refine(model, small, start, schedule=Schedule(steps=0), **settings)
+    known = Constraint(small, halve)
+    first = refine(model, known, start, weights=L2_ONLY, schedule=Schedule(steps=0))
     slow = (halve(model.decode(start)) - small).square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(first.losses, slow)
-    result = refine(model, small, schedule=Schedule(80, 0.1), **settings)
+    result = refine(model, known, weights=L2_ONLY, schedule=Schedule(80, 0.1))
     assert (result.losses < 0.3 * result.history[0]["loss"]).all()
-    with pytest.raises(ConfigError, match="what is measured is"):
-        refine(model, pictures, schedule=Schedule(2), **settings)
+    with pytest.raises(ConfigError, match="degraded outputs are"):
+        refine(model, Constraint(pictures, halve), weights=L2_ONLY, schedule=Schedule(2))
 
 
-def test_what_is_measured_is_enlarged_for_the_nets(model: PSP) -> None:
+def test_degraded_images_are_enlarged_for_networks(model: PSP) -> None:
     torch.manual_seed(0)
     lpips = LPIPS("alexnet")
     small = halve(targets(model, 1))
     start = model.sample(1, seed=5)
-    weights = Weights(l2=0.0, prior=0.0)
     result = refine(
-        model, small, start, lpips=lpips, weights=weights, schedule=Schedule(0), measure=halve
+        model,
+        Constraint(small, halve),
+        start,
+        lpips=lpips,
+        weights={"lpips": 0.8},
+        schedule=Schedule(0),
     )
     enlarged = [
         torch.nn.functional.interpolate(x, (256, 256), mode="bilinear")
@@ -215,22 +226,29 @@ def test_what_is_measured_is_enlarged_for_the_nets(model: PSP) -> None:
     torch.testing.assert_close(result.history[0]["lpips"], lpips(*enlarged))
 
 
-def test_what_has_no_importance_is_not_looked_at(model: PSP) -> None:
+def test_pixels_without_weight_do_not_count(model: PSP) -> None:
     torch.manual_seed(0)
     pictures = torch.nn.functional.interpolate(targets(model, 2), (256, 256))
-    importance = torch.ones(1, 1, 256, 256)
-    importance[..., 60:160, 80:200] = 0
-    other = torch.where(importance > 0, pictures, 5 * torch.rand(2, 3, 256, 256) - 2)
-    settings = {"lpips": LPIPS("alexnet"), "importance": importance, "schedule": Schedule(3)}
+    weights = torch.ones(1, 1, 256, 256)
+    weights[..., 60:160, 80:200] = 0
+    other = torch.where(weights > 0, pictures, 5 * torch.rand(2, 3, 256, 256) - 2)
+    settings = {
+        "lpips": LPIPS("alexnet"),
+        "schedule": Schedule(3),
+        "weights": {"l2": 1.0, "lpips": 0.8},
+    }
     start = model.sample(2, seed=5)
-    one, two = (refine(model, x, start, weights=L2_ONLY, **settings) for x in (pictures, other))
+    one, two = (
+        refine(model, Constraint(x, pixel_weights=weights), start, **settings)
+        for x in (pictures, other)
+    )
     torch.testing.assert_close(one.codes, two.codes, rtol=0, atol=1e-6)
     # The slow formula of both terms.
-    terms = refine(model, pictures, start, weights=Weights(prior=0.0), **settings).history[0]
+    terms = one.history[0]
     made = torch.nn.functional.interpolate(
         model.decode(start), (256, 256), mode="bilinear", align_corners=False
     )
-    known = (importance > 0).expand_as(made)
+    known = (weights > 0).expand_as(made)
     for i in range(2):
         slow = (made - pictures)[i][known[i]].square().mean()
         torch.testing.assert_close(terms["l2"][i], slow)
@@ -238,19 +256,19 @@ def test_what_has_no_importance_is_not_looked_at(model: PSP) -> None:
     torch.testing.assert_close(terms["lpips"], settings["lpips"](seen, pictures))
 
 
-def test_importance_follows_the_targets_to_256(model: PSP) -> None:
+def test_pixel_weights_follow_the_targets_to_256(model: PSP) -> None:
     large = torch.rand(1, 3, 512, 512) * 2 - 1
-    importance = torch.ones(1, 1, 512, 512)
-    importance[..., :256, :] = 0
+    weights = torch.ones(1, 1, 512, 512)
+    weights[..., :256, :] = 0
     small = torch.nn.functional.adaptive_avg_pool2d(large, 256)
     settings = {"weights": L2_ONLY, "schedule": Schedule(2)}
-    one = refine(model, large, importance=importance, **settings)
-    two = refine(model, small, importance=importance[..., ::2, ::2], **settings)
+    one = refine(model, Constraint(large, pixel_weights=weights), **settings)
+    two = refine(model, Constraint(small, pixel_weights=weights[..., ::2, ::2]), **settings)
     torch.testing.assert_close(one.codes, two.codes)
 
 
 @pytest.mark.parametrize(
-    ("importance", "said"),
+    ("weights", "said"),
     [
         (torch.ones(1, 1, 8, 8), "like the targets"),
         (torch.ones(3, 1, 64, 64), "3 pictures"),
@@ -258,10 +276,10 @@ def test_importance_follows_the_targets_to_256(model: PSP) -> None:
         (torch.full((2, 1, 64, 64), 2.0), "0 to 1"),
     ],
 )
-def test_importance_that_means_nothing(model: PSP, importance: torch.Tensor, said: str) -> None:
+def test_pixel_weights_that_mean_nothing(weights: torch.Tensor, said: str) -> None:
     pictures = torch.zeros(2, 3, 64, 64)
     with pytest.raises(ConfigError, match=said):
-        refine(model, pictures, weights=L2_ONLY, importance=importance)
+        Constraint(pictures, pixel_weights=weights)
 
 
 def test_grid_energy_sees_grids_and_nothing_else() -> None:
@@ -295,8 +313,12 @@ def test_grid_energy_sees_grids_and_nothing_else() -> None:
 
 def test_what_is_missing_or_senseless_is_refused(model: PSP) -> None:
     picture = targets(model, 1)
-    with pytest.raises(ConfigError, match="needs its network"):
-        refine(model, picture)
+    with pytest.raises(ConfigError, match="did you mean lpips"):
+        refine(model, picture, weights={"l2": 1.0, "lpip": 0.8})
+    with pytest.raises(ConfigError, match="weight above 0"):
+        refine(model, picture, weights={"l2": 0.0})
+    with pytest.raises(ConfigError, match="a phase through the whole"):
+        refine_in_phases(model, picture, phases=[Phase(truncated=True)])
     with pytest.raises(ConfigError, match="steps"):
         Schedule(steps=-1)
     with pytest.raises(ConfigError, match="learning rate"):
@@ -304,8 +326,8 @@ def test_what_is_missing_or_senseless_is_refused(model: PSP) -> None:
 
 
 def test_rate_rises_then_falls() -> None:
-    schedule = Schedule(steps=100, learning_rate=1.0, warm_up=0.1, cool_down=0.5)
-    rates = [schedule.rate(step) for step in range(100)]
+    schedule = Schedule(steps=100, learning_rate=1.0, ramp_up=0.1, ramp_down=0.5)
+    rates = [learning_rate(schedule, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates[9] == pytest.approx(1.0)
