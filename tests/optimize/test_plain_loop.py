@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,18 +14,20 @@ from wplus.losses import LPIPS, LossNetworks
 from wplus.optimize import Constraint, minimize, refine
 from wplus.schedules import Phase, Schedule
 
-STEPS, RATE = 12, 0.1
+STEPS, RATE = 6, 0.1
 WEIGHTS = {"l2": 1.0, "lpips": 0.8, "distance": 0.5, "prior": 0.01, "spread": 0.02}
 
 
-def plain_adam(codes: torch.Tensor, loss_of) -> list[tuple[float, torch.Tensor]]:
+def plain_adam(
+    codes: torch.Tensor, loss_of: Callable[[torch.Tensor], torch.Tensor]
+) -> list[tuple[float, torch.Tensor]]:
     """Losses and codes of every evaluation; Adam as in Kingma & Ba 2015, algorithm 1."""
     first = second = torch.zeros_like(codes)
     seen = []
     for step in range(STEPS + 1):
         codes = codes.detach().requires_grad_()
         loss = loss_of(codes)
-        seen.append((float(loss), codes.detach()))
+        seen.append((float(loss.detach()), codes.detach()))
         (slope,) = torch.autograd.grad(loss, codes)
         up = min(1.0, (step + 1) / STEPS / 0.1)
         left = min(1.0, (1 - step / STEPS) / 0.3)

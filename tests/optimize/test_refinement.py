@@ -232,28 +232,26 @@ def test_pixels_without_weight_do_not_count(model: PSP) -> None:
     weights = torch.ones(1, 1, 256, 256)
     weights[..., 60:160, 80:200] = 0
     other = torch.where(weights > 0, pictures, 5 * torch.rand(2, 3, 256, 256) - 2)
-    settings = {
-        "lpips": LPIPS("alexnet"),
-        "schedule": Schedule(3),
-        "weights": {"l2": 1.0, "lpips": 0.8},
-    }
+    lpips, schedule = LPIPS("alexnet"), Schedule(3)
     start = model.sample(2, seed=5)
+    known, changed = (Constraint(x, pixel_weights=weights) for x in (pictures, other))
     one, two = (
-        refine(model, Constraint(x, pixel_weights=weights), start, **settings)
-        for x in (pictures, other)
+        refine(model, each, start, weights=L2_ONLY, schedule=schedule) for each in (known, changed)
     )
     torch.testing.assert_close(one.codes, two.codes, rtol=0, atol=1e-6)
     # The slow formula of both terms.
-    terms = one.history[0]
+    both = {"l2": 1.0, "lpips": 0.8}
+    result = refine(model, known, start, lpips=lpips, weights=both, schedule=Schedule(0))
+    terms = result.history[0]
     made = torch.nn.functional.interpolate(
         model.decode(start), (256, 256), mode="bilinear", align_corners=False
     )
-    known = (weights > 0).expand_as(made)
+    inside = (weights > 0).expand_as(made)
     for i in range(2):
-        slow = (made - pictures)[i][known[i]].square().mean()
+        slow = (made - pictures)[i][inside[i]].square().mean()
         torch.testing.assert_close(terms["l2"][i], slow)
-    seen = torch.where(known, made, pictures)
-    torch.testing.assert_close(terms["lpips"], settings["lpips"](seen, pictures))
+    seen = torch.where(inside, made, pictures)
+    torch.testing.assert_close(terms["lpips"], lpips(seen, pictures))
 
 
 def test_pixel_weights_follow_the_targets_to_256(model: PSP) -> None:
@@ -271,9 +269,9 @@ def test_pixel_weights_follow_the_targets_to_256(model: PSP) -> None:
     ("weights", "said"),
     [
         (torch.ones(1, 1, 8, 8), "like the targets"),
-        (torch.ones(3, 1, 64, 64), "3 pictures"),
+        (torch.ones(3, 1, 64, 64), "3 images"),
         (torch.zeros(2, 1, 64, 64), "not 0 everywhere"),
-        (torch.full((2, 1, 64, 64), 2.0), "0 to 1"),
+        (torch.full((2, 1, 64, 64), 2.0), r"in \[0, 1\]"),
     ],
 )
 def test_pixel_weights_that_mean_nothing(weights: torch.Tensor, said: str) -> None:

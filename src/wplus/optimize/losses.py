@@ -69,17 +69,14 @@ class Evaluation:
     Attributes:
         problem: that is solved.
         images: (N, 3, S, S) of the generator.
+        pooled: (N, 3, 256, 256), the same at the size at which the method compares images.
         codes: (N, L, style_dim).
     """
 
     problem: Problem
     images: Tensor
+    pooled: Tensor
     codes: Tensor
-
-    @cached_property
-    def pooled(self) -> Tensor:
-        """(N, 3, 256, 256): the images at the size at which the method compares them."""
-        return images.resize(self.images, images.WORKING_SIZE)
 
     @cached_property
     def degraded(self) -> Tensor:
@@ -209,9 +206,10 @@ class Losses:
             self._prepared[name] = TERMS[name].prepare(self.problem)
         return {name: self._prepared[name] for name in TERMS if name in wanted}
 
-    def __call__(self, weights: LossWeights, images: Tensor, codes: Tensor) -> dict[str, Tensor]:
+    def __call__(self, weights: LossWeights, outputs: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """The terms by name, (N,) each, and their weighted sum, `loss`."""
-        now = Evaluation(self.problem, images, codes)
+        pooled = images.resize(outputs, images.WORKING_SIZE)
+        now = Evaluation(self.problem, outputs, pooled, codes)
         values = {name: term(now) for name, term in self.prepare(weights).items()}
         return total({name: value for name, value in values.items() if value is not None}, weights)
 
