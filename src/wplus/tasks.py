@@ -1,5 +1,4 @@
-"""The tasks as one table: source, loss weights, styles to re-draw, shipped model,
-refinement schedule.
+"""The tasks as one table: source, losses, styles to re-draw, shipped model, refinement schedule.
 
 ("Encoding in Style", section 4 and appendix A.) A new task is a row here, or
 `TASKS.register(Task(...))`, and needs nothing else. Nothing here needs torch, so that the command

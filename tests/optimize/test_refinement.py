@@ -268,7 +268,7 @@ def test_pixel_weights_follow_the_targets_to_256(model: PSP) -> None:
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        (torch.ones(1, 1, 8, 8), "like the targets"),
+        (torch.ones(1, 1, 8, 8), "like the target"),
         (torch.ones(3, 1, 64, 64), "3 images"),
         (torch.zeros(2, 1, 64, 64), "not 0 everywhere"),
         (torch.full((2, 1, 64, 64), 2.0), r"in \[0, 1\]"),
