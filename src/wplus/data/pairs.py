@@ -43,7 +43,7 @@ class Pictures(Dataset):
             raise ConfigError("no pictures to train on")
         alone = next((pair for pair in self.pairs if pair.source == pair.target), None)
         row = self.reading.row
-        if alone is not None and not row.from_target:
+        if alone is not None and not row.is_photograph:
             raise ConfigError(
                 f"{alone.target}: a photograph is no {row.noun}; give a folder of sources and one"
                 " of targets"

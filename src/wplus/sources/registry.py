@@ -24,9 +24,9 @@ class Source:
         implementation: a `Kind`, or "module:Class" of one that is imported on first use.
         noun: for messages.
         channels: of the encoder's input, unless a task or a model says otherwise.
-        is_photograph: it shows a face that can be detected, cropped and pasted back.
-        crops: `--align` finds the face in it, or the drawing on its page.
-        from_target: training makes it of the target image; otherwise files come in pairs.
+        is_photograph: it shows a face that can be detected, cropped and pasted back; and training
+            makes it of the target, where no folder of sources is named.
+        crops: `--align` finds the face in it, or the drawing on its page; true of photographs.
         augmentable: training may apply `data.Augmentation` to it.
         options: settings of inference that mean something to this kind alone.
     """
@@ -37,9 +37,11 @@ class Source:
     channels: int = 3
     is_photograph: bool = False
     crops: bool = False
-    from_target: bool = False
     augmentable: bool = False
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "crops", self.crops or self.is_photograph)
 
     @property
     def kind(self) -> Kind:
@@ -50,50 +52,21 @@ class Source:
         return cast("Kind", getattr(import_module(module), name)())
 
 
+_KINDS = "wplus.sources."
 SOURCES: Registry[Source] = Registry(
     "source",
     (
+        Source("photo", _KINDS + "photo:Photo", "photograph", is_photograph=True, augmentable=True),
+        Source("sketch", _KINDS + "sketch:Sketch", "sketch", channels=1, crops=True),
+        Source("labels", _KINDS + "labels:Labels", "label map", channels=19, options=("bilinear",)),
         Source(
-            "photo",
-            "wplus.sources.photo:Photo",
-            noun="photograph",
-            is_photograph=True,
-            crops=True,
-            from_target=True,
-            augmentable=True,
+            "low_resolution", _KINDS + "low_resolution:LowResolution", "small photograph",
+            is_photograph=True, options=("factor",),
         ),
         Source(
-            "sketch",
-            "wplus.sources.sketch:Sketch",
-            noun="sketch",
-            channels=1,
-            crops=True,
-        ),
-        Source(
-            "labels",
-            "wplus.sources.labels:Labels",
-            noun="label map",
-            channels=19,
-            options=("bilinear",),
-        ),
-        Source(
-            "low_resolution",
-            "wplus.sources.low_resolution:LowResolution",
-            noun="small photograph",
-            is_photograph=True,
-            crops=True,
-            from_target=True,
-            options=("factor",),
-        ),
-        Source(
-            "masked",
-            "wplus.sources.masked:Masked",
-            noun="photograph with a hole",
-            is_photograph=True,
-            crops=True,
-            from_target=True,
-            options=("mask", "box"),
+            "masked", _KINDS + "masked:Masked", "photograph with a hole",
+            is_photograph=True, options=("mask", "box"),
         ),
     ),
-)
+)  # fmt: skip
 """Every kind of source by its name."""
