@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LABELS = tuple(
-    "background skin nose glasses l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat"
-    " earring necklace neck cloth".split()
-)
+LABELS = (
+    "background", "skin", "nose", "glasses", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear",
+    "mouth", "u_lip", "l_lip", "hair", "hat", "earring", "necklace", "neck", "cloth",
+)  # fmt: skip
 """A label is an index into it."""
 
 _PAIRED = ("eye", "brow", "ear")

@@ -87,9 +87,9 @@ def palette_to_labels(image: Image.Image) -> NDArray[np.int64] | None:
         or len(np.unique(palette[used], axis=0)) < len(used)
     ):
         return None
-    labels = [_LABEL_OF.get(tuple(color)) for color in palette[used].tolist()]
-    if None in labels:
-        elsewhere = [label != index for index, label in zip(used, labels) if label is not None]
+    labels = [_LABEL_OF.get(tuple(color), -1) for color in palette[used].tolist()]
+    if -1 in labels:
+        elsewhere = [label != index for index, label in zip(used, labels) if label >= 0]
         if 2 * len(elsewhere) > len(labels) and any(elsewhere):  # colors are meant, not indices
             colors_to_labels(palette[np.asarray(image)].astype(np.uint8))
         return None
