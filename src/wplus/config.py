@@ -1,4 +1,4 @@
-"""Configurations: what a model is made of. Checked when built; written into every model file."""
+"""What a model is made of: a configuration, written into every model file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 from wplus.errors import ConfigError
 
+PARTS = ("generator", "encoder", "corrector")
 RESAMPLINGS = ("nearest", "bilinear")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One network: its kind (a name of the registry in `networks`) and its arguments."""
+    """One network: its kind (a row of a table in `models.registry`) and its arguments."""
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -30,7 +31,9 @@ class Part:
         kind, options = content.get("kind"), content.get("options", {})
         if not isinstance(kind, str) or not isinstance(options, Mapping):
             raise ConfigError(f"{what} must have a name as 'kind' and a table as 'options'")
-        return cls(kind, options)
+        if options.get("looks", 1) != 1:  # of version 0.1, which could train two passes
+            raise ConfigError(f"the {what} makes two passes (looks); only wplus 0.1 reads it")
+        return cls(kind, {name: value for name, value in options.items() if name != "looks"})
 
 
 @dataclass(frozen=True)
@@ -40,31 +43,44 @@ class ModelConfig:
     Attributes:
         generator: the generator.
         encoder: the encoder; None for a generator alone.
+        corrector: of the generator's features; None for none.
         task: what the encoder was trained for, see `tasks`.
         source: how a file becomes the encoder's input, a name of `sources.SOURCES`.
         start_from_mean: whether codes are offsets from the mean code (E(x) + w̄) or absolute.
         license: terms of the weights, to be shown to the user.
         label_resampling: how label maps are brought to the encoder's size: nearest, or bilinear
             like gray levels, as the published checkpoints were trained.
+        generator_id: see `Generator.weights_id`; None where the file does not say.
     """
 
     generator: Part
     encoder: Part | None = None
+    corrector: Part | None = None
     task: str = "inversion"
     source: str = "photo"
     start_from_mean: bool = True
     license: str = ""
     label_resampling: str = "nearest"
+    generator_id: str | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("task", str), ("source", str), ("start_from_mean", bool),
-                           ("license", str)):  # fmt: skip
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigError(f"{name} must be {kind.__name__}, not {getattr(self, name)!r}")
+        kinds = {"task": str, "source": str, "start_from_mean": bool, "license": str,
+                 "generator_id": str | None}  # fmt: skip
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                what = getattr(kind, "__name__", kind)
+                raise ConfigError(f"{name} must be {what}, not {value!r}")
         if self.label_resampling not in RESAMPLINGS:
             raise ConfigError(
                 f"label_resampling {self.label_resampling!r} is none of: {', '.join(RESAMPLINGS)}"
             )
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The networks that there are, by name."""
+        named = {name: getattr(self, name) for name in PARTS}
+        return {name: part for name, part in named.items() if part is not None}
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -87,15 +103,16 @@ class ModelConfig:
                 if unknown
                 else "a model's configuration names no generator"
             )
-        values = dict(content)
-        values["generator"] = Part.parse(values["generator"], "generator")
-        if values.get("encoder") is not None:
-            values["encoder"] = Part.parse(values["encoder"], "encoder")
-        return cls(**values)
+        parts = {
+            name: Part.parse(content[name], name)
+            for name in PARTS
+            if name == "generator" or content.get(name) is not None
+        }
+        return cls(**{**content, **parts})
 
 
 def _tuples(value: Any) -> Any:
-    """JSON lists to tuples, all the way down: configurations are not to be changed."""
+    """JSON lists to tuples, all the way down, so that a configuration cannot be changed."""
     if isinstance(value, Mapping):
         return {key: _tuples(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -5,15 +5,22 @@ pSp(x) = G(E(x) + w̄)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from wplus.config import ModelConfig
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError
 from wplus.generators import Generator, Noise
-from wplus.images import resize
+from wplus.images import WORKING_SIZE, resize
 from wplus.sources import SOURCES
+from wplus.sources.kind import SourceOptions
+
+Images = Tensor | Image.Image | Sequence[Image.Image]
 
 
 class PSP(nn.Module):
@@ -23,12 +30,19 @@ class PSP(nn.Module):
         encoder: E; None for a generator alone, which has everything but `encode`.
         generator: G.
         config: what the two are, for model files.
+        corrector: of the generator's features; None for none.
 
     Attributes:
         mean_codes: (L, style_dim) buffer, w̄ for every style.
     """
 
-    def __init__(self, encoder: Encoder | None, generator: Generator, config: ModelConfig) -> None:
+    def __init__(
+        self,
+        encoder: Encoder | None,
+        generator: Generator,
+        config: ModelConfig,
+        corrector: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         SOURCES.find(config.source)
         if encoder is not None and (
@@ -40,7 +54,8 @@ class PSP(nn.Module):
             )
         self.encoder = encoder
         self.generator = generator
-        self.config = config
+        self.corrector = corrector
+        self.config = replace(config, generator_id=generator.weights_id)
         self.mean_codes: Tensor
         shape = (generator.num_styles, generator.style_dim)
         self.register_buffer("mean_codes", generator.mean_w.expand(shape).clone())
@@ -66,13 +81,14 @@ class PSP(nn.Module):
             self.encoder.to(dtype)
         self.generator = self.generator.at_precision(dtype)
 
-    def encode(self, images: Tensor) -> Tensor:
+    def encode(self, images: Images) -> Tensor:
         """Images to codes, the mean code included.
 
         Args:
-            images: (N, C, S, S), C as the encoder has it; photographs in [-1, 1], sketches in
-                [0, 1], label maps one-hot. Another side than the encoder's is resized to it:
-                averaged down, or bilinearly up.
+            images: the encoder's input (N, C, S, S), averaged or interpolated to its `input_size`:
+                photographs in [-1, 1], sketches in [0, 1], label maps one-hot. Or one PIL image,
+                or several, of any size, whose middle square becomes such an input as the model's
+                source says; faces should be cropped first (`faces.align`).
 
         Returns:
             (N, L, style_dim) float32.
@@ -80,20 +96,29 @@ class PSP(nn.Module):
         Raises:
             ConfigError: the model has no encoder, or the images have other channels or are not
                 square.
+            ImageError: an image is not of the model's source.
         """
         if self.encoder is None:
             raise ConfigError("this model has no encoder; start from mean_codes and refine instead")
-        parameter = next(self.encoder.parameters())
+        if not isinstance(images, Tensor):
+            images = self.prepare(images)
         if images.ndim == 4 and images.shape[2] == images.shape[3] != self.encoder.input_size:
             images = resize(images.float(), self.encoder.input_size)
-        images = images.to(parameter)
-        codes: Tensor = self.encoder(images).float()
-        if self.config.start_from_mean:
-            codes = codes + self.mean_codes.float()
-        for _ in range(1, self.encoder.looks):
-            shown = resize(self.decode(codes), self.encoder.input_size)
-            codes = codes + self.encoder(images, shown.to(parameter)).float()
-        return codes
+        codes: Tensor = self.encoder(images.to(next(self.encoder.parameters()))).float()
+        return codes + self.mean_codes.float() if self.config.start_from_mean else codes
+
+    def prepare(self, images: Image.Image | Sequence[Image.Image]) -> Tensor:
+        """PIL images to the encoder's input (N, C, 256, 256); see `encode`."""
+        if self.encoder is None:
+            raise ConfigError("this model has no encoder, so it takes no images")
+        options = SourceOptions(
+            size=WORKING_SIZE,
+            channels=self.encoder.input_channels,
+            bilinear=self.config.label_resampling == "bilinear",
+        )
+        kind = SOURCES.find(self.config.source).kind
+        listed = [images] if isinstance(images, Image.Image) else images
+        return torch.cat([kind.tensor(_square(image), options) for image in listed])
 
     def decode(
         self, codes: Tensor, noise: Noise = "fixed", rng: torch.Generator | None = None

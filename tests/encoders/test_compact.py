@@ -159,34 +159,3 @@ def test_it_is_small_enough_to_ship() -> None:
 def test_sizes_that_make_no_sense(size: int) -> None:
     with pytest.raises(ConfigError, match=f"power of two from 64 up, not {size}$"):
         tiny(input_size=size)
-
-
-@torch.no_grad()
-def test_another_look_corrects_by_what_it_is_shown() -> None:
-    once = tiny()
-    twice = tiny(looks=2)
-    state = once.state_dict()
-    stem = state["trunk.stem.0.conv.weight"]
-    state["trunk.stem.0.conv.weight"] = torch.cat([stem, torch.randn_like(stem)], 1)
-    result = twice.load_state_dict(state, strict=False)
-    assert all(name.startswith("corrections.") for name in result.missing_keys)
-    assert not result.unexpected_keys
-    images, shown = images_for(twice), images_for(twice).flip(3)
-    np.testing.assert_allclose(twice(images), once(images), atol=1e-12)  # nothing is shown yet
-    assert (twice(images, shown) == 0).all()  # it begins without an opinion
-    for head in twice.corrections:
-        torch.nn.init.normal_(head.linear.weight)
-    first, second = twice(images, shown), twice(images, shown.flip(2))
-    assert first.shape == (2, 7, 10)
-    assert (first - second).abs().amax(dim=(0, 2)).min() > 1e-4
-    np.testing.assert_allclose(twice(images), once(images), atol=1e-12)
-
-
-def test_looks_are_checked() -> None:
-    with pytest.raises(ConfigError, match="once or more, not 0"):
-        tiny(looks=0)
-    images = images_for(tiny())
-    with pytest.raises(ConfigError, match="looks once"):
-        tiny()(images, images)
-    with pytest.raises(ConfigError, match=r"must be \(2, 3, 64, 64\)"):
-        tiny(looks=2)(images, images[:1])

@@ -14,7 +14,6 @@ from wplus import models
 from wplus.config import ModelConfig
 from wplus.encoders import CompactEncoder
 from wplus.errors import ConfigError, FormatError, WeightsError
-from wplus.psp import PSP
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +30,21 @@ def test_paths_as_text_and_as_paths(file: Path, monkeypatch: pytest.MonkeyPatch)
         assert torch.equal(wplus.load(path).sample(1, seed=0), expected)
 
 
-def test_names_come_before_files_of_other_names(
+def test_files_come_before_names(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called = []
-
-    def small() -> PSP:
-        called.append(1)
-        return tiny.model("mobilestylegan", None)
-
-    monkeypatch.setitem(models.NAMED, "small", small)
-    monkeypatch.setattr(models, "DEFAULT", "small")
+    small = tiny.model("mobilestylegan", None)
+    monkeypatch.setitem(models.NAMED, "small", models.shipped.Shipped())
+    monkeypatch.setattr(
+        models.shipped, "read_named", lambda name: (small.config, small.state_dict())
+    )
     assert wplus.load("small").num_styles == 8
-    assert len(called) == 1
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").write_bytes(file.read_bytes())
-    with pytest.raises(FormatError, match=r"^small: is a safetensors file"):
-        wplus.load("small")  # a file of that name is what the user sees
+    assert wplus.load("small").num_styles == 6  # known by its content, whatever its suffix
+    (tmp_path / "small").write_bytes(b"text")
+    with pytest.raises(FormatError, match=r"^small: "):
+        wplus.load("small")
 
 
 @pytest.mark.parametrize(
@@ -118,12 +115,9 @@ def test_devices_that_cannot_be_used(device: str, file: Path) -> None:
 def test_the_device_is_looked_at_before_anything_is_fetched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fetched() -> PSP:
-        raise AssertionError
-
-    monkeypatch.setitem(models.NAMED, "small", fetched)
+    monkeypatch.setattr(models, "read", lambda name: pytest.fail("reads"))
     with pytest.raises(ConfigError):
-        wplus.load("small", device="cuda:99")
+        wplus.load("faces", device="cuda:99")
 
 
 def test_precision(file: Path) -> None:

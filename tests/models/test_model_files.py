@@ -122,6 +122,8 @@ def test_metadata_is_complete(tmp_path: Path) -> None:
             "label_resampling": "nearest",
             "start_from_mean": True,
             "license": "",
+            "corrector": None,
+            "generator_id": "",
         },
     }
     config, state = models.read(path)
@@ -289,7 +291,7 @@ def test_safetensors_of_others(tmp_path: Path) -> None:
     path = tmp_path / "lora.safetensors"
     for metadata in (None, {"format": "pt"}):
         safetensors.torch.save_file({"a": torch.zeros(1)}, path, metadata)
-        assert reason(path) == "a safetensors file, but not a model of wplus (no metadata)"
+        assert reason(path) == "is a safetensors file, not a pickle or a torch checkpoint"
 
 
 GENERATOR: dict[str, Any] = {"kind": "stylegan2", "options": {"resolution": 16}}
@@ -308,11 +310,17 @@ GENERATOR: dict[str, Any] = {"kind": "stylegan2", "options": {"resolution": 16}}
         ({"version": 1}, "a model's configuration must be a table, not None"),
         ({"version": 1, "model": {}}, "a model's configuration names no generator"),
         ({"version": 1, "model": {"generator": GENERATOR, "shoe": 44}}, "unknown settings 'shoe'"),
-        ({"version": 1, "model": {"generator": {"kind": "gan"}}}, "network 'gan' is none of: "),
-        ({"version": 1, "model": {"generator": {"kind": "pyramid"}}}, "is not a generator"),
+        (
+            {"version": 1, "model": {"generator": {"kind": "gan"}}},
+            "no generator 'gan'; there are: ",
+        ),
+        (
+            {"version": 1, "model": {"generator": {"kind": "pyramid"}}},
+            "no generator 'pyramid'",
+        ),
         (
             {"version": 1, "model": {"generator": GENERATOR, "encoder": GENERATOR}},
-            "'stylegan2' is not an encoder",
+            "no encoder 'stylegan2'; there are",
         ),
         (
             {"version": 1, "model": {"generator": {"kind": "stylegan2", "options": {"size": 16}}}},
@@ -342,5 +350,5 @@ def test_a_network_where_a_model_is_meant_is_told_by_its_tensors(tmp_path: Path)
 
 def test_configurations_are_checked_before_they_are_believed(tmp_path: Path) -> None:
     config = ModelConfig(Part("resnet", {}))
-    with pytest.raises(ConfigError, match="'resnet' is not a generator"):
+    with pytest.raises(ConfigError, match="no generator 'resnet'"):
         models.assemble(config, {}, "f")

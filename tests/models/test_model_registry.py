@@ -13,15 +13,31 @@ from wplus.config import Part
 from wplus.encoders import Encoder, PyramidEncoder
 from wplus.errors import ConfigError
 from wplus.generators import Generator, MobileStyleGAN, StyleGAN2
+from wplus.models.registry import ENCODERS, GENERATORS, NETWORKS, Network
 
 PARTS = tiny.GENERATORS | tiny.encoders(6) | tiny.FROZEN
 
 
 def test_every_kind_is_known_here() -> None:
-    assert set(PARTS) == set(models.registry.NETWORKS)
-    assert set(tiny.GENERATORS) == set(models.registry.GENERATORS)
-    assert set(tiny.encoders(6)) == set(models.registry.ENCODERS)
-    assert set(tiny.FROZEN) == set(models.registry.FROZEN)
+    assert set(tiny.GENERATORS) == set(GENERATORS)
+    assert set(tiny.encoders(6)) == set(ENCODERS)
+    assert set(tiny.FROZEN) == set(NETWORKS)
+    for table in (GENERATORS, ENCODERS, NETWORKS):
+        assert all(name == row.name for name, row in table.items())
+
+
+def test_a_row_that_a_user_adds() -> None:
+    part = Part("mine", {"num_styles": 6, "style_dim": 12})
+    ENCODERS.register(Network("mine", "wplus.encoders:SingleWEncoder", {"input_size": 64}))
+    try:
+        assert models.build(part).input_size == 64
+        assert models.build(part, ENCODERS).num_styles == 6
+        with pytest.raises(ConfigError, match="no generator 'mine'; there are: stylegan2"):
+            models.build(part, GENERATORS)
+    finally:
+        ENCODERS.unregister("mine")
+    with pytest.raises(ConfigError, match="no network 'mine'"):
+        models.build(part)
 
 
 @pytest.mark.parametrize("kind", tiny.GENERATORS)
@@ -88,5 +104,6 @@ def test_options_that_make_no_sense(kind: str, change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["", "StyleGAN2", "stylegan3"])
 def test_unknown_kinds(kind: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^network '{kind}' is none of: all_from_largest, "):
+    expected = rf"^no network '{kind}'; (did you mean .*\? )?there are: arcface, "
+    with pytest.raises(ConfigError, match=expected):
         models.build(Part(kind))

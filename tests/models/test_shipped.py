@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -43,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(shipped, "_is_shipped", lambda name: file(tmp_path, name).is_file())
     monkeypatch.setattr(shipped, "_shipped", lambda name: nullcontext(file(tmp_path, name)))
     whole = tiny.model("mobilestylegan", "compact", license="ours; theirs")
-    bare = replace(whole.config, encoder=None, license="theirs")
+    bare = replace(whole.config, encoder=None, license="theirs", generator_id=models.GENERATOR)
     monkeypatch.setattr(
         shipped, "_mobilestylegan_ffhq", lambda: (bare, part_of(whole, "generator"))
     )
@@ -60,11 +59,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if part == "generator":
             fixed = {k: v for k, v in start.items() if k == "mean_w" or k.startswith("mapping")}
             state |= fixed
-        config = replace(whole.config, **settings)
-        models.files.write_differences(config, part, state, base, start, file(tmp_path, name))
-    named = {name: partial(shipped._assembled, name) for name in models.SHIPPED}
-    monkeypatch.setattr(models, "NAMED", named)
+        config = replace(whole.config, generator_id=None, **settings)  # as 0.1.0 wrote them
+        write_differences(config, part, state, base, start, file(tmp_path, name))
+    monkeypatch.setattr(models, "NAMED", dict(models.SHIPPED))
     return tmp_path
+
+
+def write_differences(
+    config: ModelConfig,
+    part: str,
+    state: dict[str, Tensor],
+    base: str,
+    start: dict[str, Tensor],
+    path: Path,
+) -> None:
+    about = {"part": part, "base": base, "sha256": differences.digest(start)}
+    content = {"model": json.loads(config.to_json()), "differences": about}
+    models.files.write(content, differences.pack(state, start), path)
 
 
 def file(folder: Path, name: str) -> Path:
@@ -128,14 +139,35 @@ def test_files_of_differences_are_models_too(folder: Path) -> None:
         assert all(torch.equal(value, state[key]) for key, value in by_file.state_dict().items())
 
 
-def test_readers_of_single_files_say_what_it_is(folder: Path) -> None:
-    for read in (models.read, models.load_network):
-        with pytest.raises(FormatError) as error:
-            read(file(folder, "faces-sketch"))
-        assert str(error.value) == (
-            f"{file(folder, 'faces-sketch')}: holds only how its encoder differs from faces's; name"
-            " it to wplus.load or to a command's --model, which put the two together"
-        )
+def test_a_converted_file_stands_alone(folder: Path) -> None:
+    whole = folder / "whole.safetensors"
+    models.convert(file(folder, "faces-sketch"), whole)
+    config, state = models.read(whole)
+    named = wplus.load("faces-sketch")
+    assert config == named.config
+    assert all(torch.equal(value, state[key]) for key, value in named.state_dict().items())
+
+
+def test_shipped_generators_are_known_by_their_id(folder: Path) -> None:
+    ids = {name: wplus.load(name).config.generator_id for name in ("faces", "faces-toon")}
+    assert ids == {
+        "faces": "mobilestylegan-ffhq",
+        "faces-toon": "mobilestylegan-ffhq/mobilestylegan-toon",
+    }
+    assert wplus.load("faces-sketch").generator.weights_id == "mobilestylegan-ffhq"
+    path = folder / "run.safetensors"
+    models.save(wplus.load("faces-toon"), path)
+    again = wplus.load(path)
+    assert again.generator.weights_id == ids["faces-toon"]
+    assert again.generator.latent_space == "mobilestylegan-ffhq"
+
+
+def test_a_generator_of_another_mapping_has_no_id(folder: Path) -> None:
+    config, start = models.tensors_of(models.GENERATOR, "generator")
+    path = folder / "mine.safetensors"
+    config = replace(config, generator_id=None)
+    write_differences(config, "generator", moved(start, 3), models.GENERATOR, start, path)
+    assert wplus.load(path).generator.weights_id == ""
 
 
 def test_another_base_is_refused(folder: Path) -> None:
@@ -147,8 +179,8 @@ def test_another_base_is_refused(folder: Path) -> None:
     assert wplus.load("faces").encoder is not None
     said = one_line("faces-sketch")
     assert said == (
-        f"{file(folder, 'faces-sketch')}: holds differences from another encoder than that of the"
-        " faces at hand; take both from one release of wplus"
+        f"{file(folder, 'faces-sketch')}: holds differences from another encoder than that of"
+        " this wplus's faces; take both from one release of wplus"
     )
     assert wplus.load("faces-toon").encoder is not None
 
@@ -167,7 +199,7 @@ def test_a_base_of_an_unknown_name(base: str, folder: Path) -> None:
     _, start = models.tensors_of("faces", "encoder")
     config = wplus.load("faces").config
     path = folder / "mine.safetensors"
-    models.files.write_differences(config, "encoder", moved(start, 3), base, start, path)
+    write_differences(config, "encoder", moved(start, 3), base, start, path)
     said = one_line(path)
     assert f"differences from the encoder of {base}: this wplus has no encoder" in said
 
@@ -178,21 +210,19 @@ def test_configurations_that_make_no_sense(about: object, folder: Path) -> None:
     config = json.loads(wplus.load("faces").config.to_json())
     path = folder / "mine.safetensors"
     models.files.write({"model": config, "differences": about}, {"a": torch.zeros(1)}, path)
-    assert "do not say from what they are" in one_line(path)
-    with pytest.raises(FormatError, match="do not say from what"):
+    assert "its differences " in one_line(path)
+    with pytest.raises(FormatError, match="part, base and sha256"):
         models.read(path)
 
 
 def test_damaged_differences(folder: Path) -> None:
     path = file(folder, "faces-sketch")
-    found = models.files.read_differences(path)
-    assert found is not None
-    tensors = {key: value.clone() for key, value in found.tensors.items()}
+    header = models.files.read_header(path)
+    assert header is not None
+    tensors = {key: value.clone() for key, value in models.files.read_tensors(path).items()}
     lost = next(key for key in tensors if key.endswith("|steps"))
     del tensors[lost]
-    about = {"part": "encoder", "base": "faces", "sha256": found.sha256}
-    config = json.loads(found.config.to_json())
-    models.files.write({"model": config, "differences": about}, tensors, path)
+    models.files.write(header, tensors, path)
     assert "is damaged (the differences of" in one_line("faces-sketch")
 
 

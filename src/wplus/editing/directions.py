@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,8 +25,8 @@ from wplus.generators import Generator
 from wplus.registry import Registry
 
 SUFFIX = ".directions.safetensors"
-SHIPPED = "mobilestylegan-ffhq-directions.safetensors"
-MEAN = "mobilestylegan-ffhq-mean.safetensors"  # by which that generator is known
+SHIPPED = {"mobilestylegan-ffhq": "mobilestylegan-ffhq-directions.safetensors"}
+"""Files of the package by `Generator.latent_space`."""
 _KEY = "directions"  # of the metadata
 
 
@@ -202,22 +201,20 @@ def _parse(name: str, rows: Tensor, about: Mapping[str, Any]) -> Direction:
 
 
 def shipped(generator: Generator | None = None) -> Registry[Direction]:
-    """The directions that the package brings, by name: those of mobilestylegan-ffhq.
+    """The directions that the package brings, by name.
 
     Args:
-        generator: the one that they are wanted for, in whatever model it is; None for no check.
+        generator: whose codes they are to move; None for those of the default generator.
 
     Raises:
-        ConfigError: it is another generator.
+        ConfigError: there are none for its codes.
     """
-    folder = resources.files("wplus").joinpath("weights")
-    if generator is not None:
-        mean = load_tensors(folder.joinpath(MEAN).read_bytes())["mean_w"]
-        ours = generator.mean_w.detach().float().cpu()
-        if ours.shape != mean.shape or not torch.allclose(ours, mean.float(), atol=1e-2):
-            raise ConfigError(
-                "the named directions are of mobilestylegan-ffhq, and this model has another"
-                " generator; find its own with: wplus directions find"
-            )
-    with resources.as_file(folder.joinpath(SHIPPED)) as path:
+    space = next(iter(SHIPPED)) if generator is None else generator.latent_space
+    if space not in SHIPPED:
+        raise ConfigError(
+            f"the named directions are of {', '.join(SHIPPED)}, and this model has another"
+            " generator; find its own with: wplus directions find"
+        )
+    file = resources.files("wplus").joinpath("weights", SHIPPED[space])
+    with resources.as_file(file) as path:
         return load(path)[0]

@@ -1,4 +1,4 @@
-"""What every encoder offers: an image in, offsets from the mean code out."""
+"""The interface of encoders: images in, offsets from the mean code out."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ class Encoder(nn.Module, ABC):
         input_size: side of the images in pixels.
         num_styles: L, style vectors in a code.
         style_dim: length of each.
-        looks: how often it looks: 1, or more for an encoder that is then shown what came out, and
-            corrects it (feedback, as ReStyle's; Alaluf et al. 2021).
     """
-
-    looks: int = 1
 
     def __init__(
         self, num_styles: int, input_channels: int, style_dim: int, input_size: int
@@ -34,14 +30,11 @@ class Encoder(nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """(N, input_channels, input_size, input_size) -> (N, L, style_dim) offsets.
 
-        An encoder of several looks takes a second argument for all but the first: what the codes so
-        far look like, (N, 3, input_size, input_size). The result is then to be added to them.
-
         Raises:
             ConfigError: the images have another shape.
         """
 
-    def check(self, images: Tensor, shown: Tensor | None = None) -> None:
+    def check(self, images: Tensor) -> None:
         """Refuse images of another shape: the heads would fold surplus pixels into the batch.
 
         Raises:
@@ -52,13 +45,4 @@ class Encoder(nn.Module, ABC):
             raise ConfigError(
                 f"the encoder takes images of shape (N, {expected[0]}, {expected[1]},"
                 f" {expected[2]}), not {tuple(images.shape)}; resize them first"
-            )
-        if shown is None:
-            return
-        if self.looks == 1:
-            raise ConfigError("this encoder looks once: there is nothing to show it")
-        if shown.shape != (len(images), 3, *expected[1:]):
-            raise ConfigError(
-                f"what is shown must be ({len(images)}, 3, {expected[1]}, {expected[2]}), not"
-                f" {tuple(shown.shape)}"
             )

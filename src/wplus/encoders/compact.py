@@ -2,13 +2,15 @@
 
 The paper's heads reduce a feature map to 1×1 by convolutions of 512 channels, one such stack for
 each style: 230 of its 267 million parameters. Here the styles of a level share one reduction, which
-stops at 4×4, and each style reads that map by its own narrow projection: where things are is still
-known when the style is computed.
+stops at 4×4, and each style reads that map by its own narrow projection, so that the position of
+features is not lost before the style is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +23,26 @@ from wplus.nn.prelu import PReLU
 
 MAP = 4  # side of the map that a style is read from
 DESIGNS = ("pyramid", "naive_wplus", "single_w")
-# Resolutions in the generator: styles 0-3 and 4-7 of StyleGAN2, where the paper has 0-2 and 3-6.
+# Resolutions up to which a style is coarse or medium (`latents.RANGES`): styles 0–3 and 4–7 of 18,
+# where the paper's encoder counts 0–2 and 3–6.
 COARSE_UP_TO, MEDIUM_UP_TO = 8, 32
+
+FACES: Mapping[str, Any] = MappingProxyType(
+    {
+        "style_resolutions": (
+            *(4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64),
+            *(128, 128, 128, 256, 256, 256, 512, 512, 512, 1024),
+        ),
+        "style_dim": 512,
+        "width": 192,
+        "narrow": 16,
+        "input_size": 128,
+        "stem": 128,
+        "stages": STAGES,
+        "design": "pyramid",
+    }
+)
+"""The encoder of every shipped `faces` model; only `input_channels` differ by task."""
 
 
 class Reduce(nn.Module):
@@ -71,12 +91,9 @@ class CompactEncoder(Encoder):
         stages: of the trunk, see `nn.mobilefacenet`.
         design: "pyramid"; or one of the paper's baselines (section 4.1) on the same trunk:
             "naive_wplus" reads every style from the smallest map, "single_w" one w for all layers.
-        looks: more than one for feedback: the trunk reads the images together with what came out
-            (zeros in the first look), and further looks have heads of their own, which begin at
-            zero.
 
     Raises:
-        ConfigError: a size that the pyramid cannot halve, an unknown design, or no look.
+        ConfigError: a size that the pyramid cannot halve, or an unknown design.
     """
 
     def __init__(
@@ -90,17 +107,13 @@ class CompactEncoder(Encoder):
         stem: int = 128,
         stages: Stages = STAGES,
         design: str = "pyramid",
-        looks: int = 1,
     ) -> None:
         super().__init__(len(style_resolutions), input_channels, style_dim, input_size)
         if input_size % 16 or input_size // 16 < MAP or input_size & (input_size - 1):
             raise ConfigError(f"input_size must be a power of two from 64 up, not {input_size}")
         if design not in DESIGNS:
             raise ConfigError(f"design {design!r} is none of: {', '.join(DESIGNS)}")
-        if looks < 1:
-            raise ConfigError(f"an encoder looks once or more, not {looks} times")
-        self.looks = looks
-        self.trunk = MobileFaceTrunk(input_channels + (3 if looks > 1 else 0), stem, stages)
+        self.trunk = MobileFaceTrunk(input_channels, stem, stages)
         fine, medium, coarse = self.trunk.channels
         self.level_of = [
             _level(resolution) if design == "pyramid" else 0 for resolution in style_resolutions
@@ -113,22 +126,11 @@ class CompactEncoder(Encoder):
         )
         self.reduces = nn.ModuleList(Reduce(width, input_size // 16 * 2**i) for i in range(levels))
         self.styles = nn.ModuleList(StyleHead(width, narrow, style_dim) for _ in self.level_of)
-        if looks > 1:
-            self.corrections = nn.ModuleList(
-                StyleHead(width, narrow, style_dim) for _ in self.level_of
-            )
-            for head in self.corrections:
-                nn.init.zeros_(head.get_parameter("linear.weight"))
-                nn.init.zeros_(head.get_parameter("linear.bias"))
 
-    def forward(self, images: Tensor, shown: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """See `Encoder.forward`."""
-        self.check(images, shown)
-        x = images
-        if self.looks > 1:
-            blank = x.new_zeros(len(x), 3, *x.shape[2:])
-            x = torch.cat([x, blank if shown is None else shown.to(x.dtype)], 1)
-        x = x.contiguous(memory_format=torch.channels_last)
+        self.check(images)
+        x = images.contiguous(memory_format=torch.channels_last)
         fine, medium, coarse = self.trunk.features(x)
         maps: list[Tensor] = []
         level: Tensor | None = None
@@ -136,8 +138,7 @@ class CompactEncoder(Encoder):
             here = lateral(feature)
             level = here if level is None else here + F.interpolate(level, scale_factor=2.0)
             maps.append(reduce(level))
-        heads = self.styles if shown is None else self.corrections
-        codes = [head(maps[i]) for head, i in zip(heads, self.level_of)]
+        codes = [head(maps[i]) for head, i in zip(self.styles, self.level_of)]
         return torch.stack(codes, dim=1).expand(-1, self.num_styles, -1)
 
 

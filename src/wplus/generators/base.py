@@ -30,6 +30,9 @@ class Generator(nn.Module, ABC):
         feature_channels: C of the features at each resolution that `pyramid` returns.
         mapping: (N, style_dim) z -> (N, style_dim) w.
         mean_w: (style_dim,) buffer, w̄ = E[map(z)].
+        weights_id: name of the shipped weights that it has; empty for any others. What follows a
+            slash are changes that leave the mapping, and so the meaning of codes, as it was.
+            Whoever changes weights changes it too.
     """
 
     resolution: int
@@ -38,6 +41,12 @@ class Generator(nn.Module, ABC):
     feature_channels: Mapping[int, int]
     mapping: nn.Module
     mean_w: Tensor
+    weights_id: str = ""
+
+    @property
+    def latent_space(self) -> str:
+        """Name of the shipped weights whose codes mean the same here; empty for none."""
+        return self.weights_id.partition("/")[0]
 
     @property
     def num_styles(self) -> int:

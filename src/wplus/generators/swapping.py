@@ -67,6 +67,7 @@ def blend(first: Generator, second: Generator, amount: float, above: int = 0) ->
             f" {', '.join(str(size) for size in sizes[1:])} (0 stands for none)"
         )
     made = copy.deepcopy(first)
+    made.weights_id = first.latent_space and f"{first.latent_space}/blend"
     for name, value in made.state_dict().items():  # the tensors themselves
         size = resolution_of(first, name)
         if size is not None and size > above:

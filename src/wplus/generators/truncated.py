@@ -20,8 +20,9 @@ from wplus.generators.mobile import MobileStyleGAN
 from wplus.nn.haar import inverse_haar
 from wplus.nn.modulated import per_channel, wide
 
-FILE = "mobilestylegan-ffhq-short.safetensors"
-WITNESS = "generator.to_image.weight"  # the generator's last weight, to know it by
+FILES = {"mobilestylegan-ffhq": "mobilestylegan-ffhq-short.safetensors"}
+"""Heads by the `weights_id` of the generator that they were fitted to."""
+WITNESS = "generator.to_image.weight"  # the generator's last weight; a check of files without ids
 READ_AT = 128  # resolution of the layers that are read
 
 
@@ -87,37 +88,32 @@ class TruncatedGenerator(nn.Module):
 
 
 def can_truncate(generator: Generator) -> bool:
-    """Whether this is the generator that the shipped head was fitted to, in whatever precision."""
-    if not isinstance(generator, MobileStyleGAN):
-        return False
-    known = _state()[WITNESS].float()
-    found = generator.to_image.weight.detach().float().cpu()
-    return found.shape == known.shape and bool((found - known).norm() < 0.01 * known.norm())
+    """Whether a head was fitted to the weights of this generator."""
+    return generator.weights_id in FILES
 
 
-def _state() -> dict[str, Tensor]:
-    return load_tensors(resources.files("wplus").joinpath("weights", FILE).read_bytes())
+def head_state(weights_id: str) -> dict[str, Tensor]:
+    """Tensors of the shipped head, and `WITNESS`."""
+    file = resources.files("wplus").joinpath("weights", FILES[weights_id])
+    return load_tensors(file.read_bytes())
 
 
 def truncate(generator: Generator) -> TruncatedGenerator:
-    """A generator cut short, around its own layers, with the head that was fitted to it.
-
-    Args:
-        generator: mobilestylegan-ffhq; the head knows no other.
+    """A generator up to 128², with the head that was fitted to it.
 
     Raises:
-        ConfigError: it is another generator.
+        ConfigError: there is none for this generator.
     """
     if not isinstance(generator, MobileStyleGAN) or not can_truncate(generator):
         raise ConfigError(
-            f"there is no short form of this {type(generator).__name__}, only of"
-            " mobilestylegan-ffhq; use the full decoder"
+            f"no truncated form of this {type(generator).__name__}, only of"
+            f" {', '.join(FILES)}; use the full decoder"
         )
-    state = _state()
+    state = head_state(generator.weights_id)
     del state[WITNESS]
     hidden, channels = state["narrow.weight"].shape[:2]
     head = TruncatedHead(channels, hidden, state["affine.weight"].shape[1])
-    load_strict(head, {name: value.float() for name, value in state.items()}, FILE)
+    load_strict(head, {name: value.float() for name, value in state.items()}, "the truncated head")
     head.to(generator.device).eval().requires_grad_(False)
     for conv in (head.direct, head.narrow, head.correct):
         conv.to(generator.constant.dtype)

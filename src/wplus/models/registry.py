@@ -1,66 +1,119 @@
-"""The registry: which class a configuration's `kind` names, and how it is built."""
+"""Networks as rows of tables: which class the `kind` of a configuration names.
+
+A row names its class as text, so that reading the tables imports none of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from torch import nn
 
 from wplus.config import Part
-from wplus.encoders import CompactEncoder, NaiveWPlusEncoder, PyramidEncoder, SingleWEncoder
 from wplus.errors import ConfigError
 from wplus.formats.opening import line
-from wplus.generators import MobileStyleGAN, StyleGAN2
-from wplus.losses.facenets import ArcFace
-from wplus.losses.perceptual import LPIPS
-from wplus.nn.bisenet import BiSeNet
-from wplus.nn.irse import IRSETrunk
-from wplus.nn.mobilefacenet import MobileFaceNet, MobileFaceTrunk
-from wplus.nn.resnet import ResNet
+from wplus.registry import Registry
+
+if TYPE_CHECKING:
+    from wplus.encoders import Encoder
+    from wplus.generators import Generator
+
+N_co = TypeVar("N_co", bound=nn.Module, covariant=True)
 
 
-def _arcface(trunk: Mapping[str, Any], **options: Any) -> ArcFace:
+@dataclass(frozen=True)
+class Network(Generic[N_co]):
+    """One kind of network.
+
+    Attributes:
+        name: the `kind` of configurations.
+        home: its class, or a function that builds it; "module:name" is imported on first use.
+        preset: arguments that this kind fixes.
+    """
+
+    name: str
+    home: str | Callable[..., N_co]
+    preset: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, options: Mapping[str, Any]) -> N_co:
+        """The network of these arguments. Raises whatever its class raises."""
+        home = self.home
+        if isinstance(home, str):
+            module, _, name = home.partition(":")
+            home = cast("Callable[..., N_co]", getattr(import_module(module), name))
+        return home(**self.preset, **options)
+
+
+def _arcface(trunk: Mapping[str, Any], **options: Any) -> nn.Module:
+    from wplus.losses.facenets import ArcFace
+    from wplus.nn.irse import IRSETrunk
+
     return ArcFace(IRSETrunk(**trunk), **options)
 
 
-def _mobilefacenet(input_channels: int, stem: int, stages: Any, **options: Any) -> MobileFaceNet:
+def _mobilefacenet(input_channels: int, stem: int, stages: Any, **options: Any) -> nn.Module:
+    from wplus.nn.mobilefacenet import MobileFaceNet, MobileFaceTrunk
+
     return MobileFaceNet(MobileFaceTrunk(input_channels, stem, stages), **options)
 
 
-GENERATORS: dict[str, Callable[..., nn.Module]] = {
-    "stylegan2": StyleGAN2,
-    "mobilestylegan": MobileStyleGAN,
-}
-ENCODERS: dict[str, Callable[..., nn.Module]] = {
-    "pyramid": PyramidEncoder,
-    "all_from_largest": partial(PyramidEncoder, levels="largest"),
-    "all_from_smallest": partial(PyramidEncoder, levels="smallest"),
-    "single_w": SingleWEncoder,
-    "naive_wplus": NaiveWPlusEncoder,
-    "compact": CompactEncoder,
-}
-FROZEN: dict[str, Callable[..., nn.Module]] = {
-    "arcface": _arcface,
-    "mobilefacenet": _mobilefacenet,
-    "resnet": ResNet,
-    "bisenet": BiSeNet,
-    "lpips": LPIPS,
-}
-NETWORKS = GENERATORS | ENCODERS | FROZEN
+_PYRAMID = "wplus.encoders:PyramidEncoder"
+
+ENCODERS: Registry[Network[Encoder]] = Registry(
+    "encoder",
+    (
+        Network("pyramid", _PYRAMID),
+        Network("all_from_largest", _PYRAMID, {"levels": "largest"}),
+        Network("all_from_smallest", _PYRAMID, {"levels": "smallest"}),
+        Network("single_w", "wplus.encoders:SingleWEncoder"),
+        Network("naive_wplus", "wplus.encoders:NaiveWPlusEncoder"),
+        Network("compact", "wplus.encoders:CompactEncoder"),
+    ),
+)
+GENERATORS: Registry[Network[Generator]] = Registry(
+    "generator",
+    (
+        Network("stylegan2", "wplus.generators:StyleGAN2"),
+        Network("mobilestylegan", "wplus.generators:MobileStyleGAN"),
+    ),
+)
+CORRECTORS: Registry[Network[nn.Module]] = Registry("corrector")
+NETWORKS: Registry[Network[nn.Module]] = Registry(
+    "network",
+    (
+        Network("arcface", _arcface),
+        Network("mobilefacenet", _mobilefacenet),
+        Network("resnet", "wplus.nn.resnet:ResNet"),
+        Network("bisenet", "wplus.nn.bisenet:BiSeNet"),
+        Network("lpips", "wplus.losses.perceptual:LPIPS"),
+    ),
+)
+"""Networks that are no part of a model: those of losses, data preparation and evaluation."""
+
+_TABLES = (ENCODERS, GENERATORS, CORRECTORS, NETWORKS)
 
 
-def build(part: Part) -> nn.Module:
-    """The network that `part` describes, with random weights.
+@overload
+def build(part: Part) -> nn.Module: ...
+@overload
+def build(part: Part, table: Registry[Network[N_co]]) -> N_co: ...
+def build(part: Part, table: Registry[Network[Any]] | None = None) -> nn.Module:
+    """The network that `part` describes, initialized at random.
+
+    Args:
+        part: a row's name and the arguments of its class.
+        table: where to look the name up; any of the tables if None.
 
     Raises:
         ConfigError: the kind is unknown, or an option is unknown or out of range.
     """
-    builder = NETWORKS.get(part.kind)
-    if builder is None:
-        raise ConfigError(f"network {part.kind!r} is none of: {', '.join(sorted(NETWORKS))}")
+    if table is None:
+        table = next((rows for rows in _TABLES if part.kind in rows), NETWORKS)
+    row = table.find(part.kind)
     try:
-        return builder(**part.options)
+        return cast(nn.Module, row.build(part.options))
     except Exception as error:  # options of a file's choosing can fail anywhere in a constructor
         raise ConfigError(f"network {part.kind!r}: {line(error)}") from None

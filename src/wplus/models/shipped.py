@@ -1,34 +1,38 @@
-"""The models that come with wplus, by name."""
+"""The models that come with wplus: a table of their files, and how these make up a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
+import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
 
 from wplus import weights
 from wplus.config import ModelConfig
 from wplus.errors import FormatError, WeightsError
 from wplus.formats import foreign
+from wplus.generators import Generator
+from wplus.generators.truncated import WITNESS, head_state
 from wplus.models import files
+from wplus.models.differences import Differences
+from wplus.models.files import Tensors
 
 DEFAULT = "faces"
 GENERATOR = "mobilestylegan-ffhq"
 LICENSE = "non-commercial research (distilled from StyleGAN2-FFHQ)"
 
-Tensors = dict[str, Tensor]
+Network = tuple[ModelConfig, Tensors]
+"""Configuration of a model, and the tensors of one of its networks under the network's names."""
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """What a shipped model is made of; files are named without `.safetensors`.
+    """The files of a shipped model; named without `.safetensors`.
 
     Attributes:
         encoder: file in the package, whole or differences; None for a generator alone.
@@ -42,8 +46,8 @@ class Shipped:
 
     def here(self) -> bool:
         """Whether its files are in the package."""
-        files = {self.encoder, self.generator} - {None, GENERATOR}
-        return all(_is_shipped(str(file)) for file in files)
+        names = {self.encoder, self.generator} - {None, GENERATOR}
+        return all(_is_shipped(str(name)) for name in names)
 
 
 SHIPPED: Mapping[str, Shipped] = MappingProxyType(
@@ -71,42 +75,54 @@ def _shipped(name: str) -> AbstractContextManager[Path]:
     return resources.as_file(file)
 
 
-def _assembled(name: str) -> nn.Module:
+NAMED: dict[str, Shipped] = {name: row for name, row in SHIPPED.items() if row.here()}
+"""The models that `load` takes by name."""
+
+
+def read_named(name: str) -> Network:
+    """Configuration and tensors of a shipped model, under the names of a `PSP`.
+
+    Raises:
+        WeightsError: it cannot be fetched.
+        FormatError: a file is damaged, or holds differences from another base.
+    """
     row = SHIPPED[name]
-    generator = tensors_of(row.generator, "generator")
-    encoder = None if row.encoder is None else tensors_of(row.encoder, "encoder")
-    return together(encoder, generator, name, row.task)
+    encoder = None if row.encoder is None else tensors_of(name, "encoder")
+    return joined(tensors_of(name, "generator"), encoder, row.task)
 
 
-def together(
-    encoder: tuple[ModelConfig, Tensors] | None,
-    generator: tuple[ModelConfig, Tensors],
-    what: str,
-    task: str | None = None,
-) -> nn.Module:
-    """The model of an encoder's and a generator's tensors; `what` starts error messages."""
+def read_over_base(found: Differences) -> Network:
+    """Configuration and tensors of the model that a file of differences makes with its base."""
+    network = _over_base(found)
+    if found.part == "generator":
+        return joined(network)
+    return joined(tensors_of(found.base, "generator"), network)
+
+
+def joined(generator: Network, encoder: Network | None = None, task: str | None = None) -> Network:
+    """A model of a generator and an encoder, whose configuration says what it is for."""
     config, tensors = generator
-    config = replace(config, encoder=None)
     state = {f"generator.{name}": value for name, value in tensors.items()}
-    if encoder is not None:
-        about, tensors = encoder
-        terms = "; ".join(part for part in (about.license, config.license) if part).split("; ")
-        config = replace(
-            about,
-            generator=config.generator,
-            task=about.task if task is None else task,
-            license="; ".join(dict.fromkeys(terms)),
-        )
-        state |= {f"encoder.{name}": value for name, value in tensors.items()}
-    return files.assemble(config, state, what).eval().requires_grad_(False)
+    if encoder is None:
+        return replace(config, encoder=None), state
+    about, tensors = encoder
+    terms = "; ".join(part for part in (about.license, config.license) if part).split("; ")
+    about = replace(
+        about,
+        generator=config.generator,
+        generator_id=config.generator_id,
+        task=about.task if task is None else task,
+        license="; ".join(dict.fromkeys(terms)),
+    )
+    return about, state | {f"encoder.{name}": value for name, value in tensors.items()}
 
 
-def tensors_of(name: str, part: str) -> tuple[ModelConfig, Tensors]:
-    """Configuration and tensors of one network of a shipped model, without building it.
+def tensors_of(name: str, part: str) -> Network:
+    """One network of a shipped model, without building it.
 
     Args:
         name: of `SHIPPED`.
-        part: "encoder" or "generator"; tensors have its own names, without the part's before them.
+        part: "encoder" or "generator".
 
     Raises:
         WeightsError: there is no such shipped model or network, or it cannot be fetched.
@@ -119,40 +135,57 @@ def tensors_of(name: str, part: str) -> tuple[ModelConfig, Tensors]:
     if file == GENERATOR:
         return _mobilestylegan_ffhq()
     with _shipped(file) as path:
-        found = files.read_differences(path)
-        if found is not None:
-            return found.config, over_base(found)
-        config, state = files.read(path)
+        header = files.read_header(path) or {}
+        if "differences" in header:
+            return _over_base(Differences.parse(header, path))
+        config, state = files.parse(header, path)
     assert isinstance(config, ModelConfig)
     return config, state
 
 
-def over_base(found: files.Differences) -> Tensors:
-    """The tensors that a file of differences makes with its shipped base."""
+def _over_base(found: Differences) -> Network:
     try:
-        _, base = tensors_of(found.base, found.part)
+        base_config, base = tensors_of(found.base, found.part)
     except WeightsError as error:
-        raise FormatError(
-            f"{found.path}: holds differences from the {found.part} of {error}"
-        ) from None
-    return found.on(base)
+        what = f"holds differences from the {found.part} of {error}"
+        raise FormatError(f"{found.path}: {what}") from None
+    tensors = found.on(base)
+    config = found.config
+    if found.part == "generator" and config.generator_id is None:
+        mapping = {k for k in base if k == "mean_w" or k.startswith("mapping.")}
+        same = all(k in tensors and torch.equal(base[k], tensors[k]) for k in mapping)
+        name = f"{base_config.generator_id}/{found.path.stem}" if same else ""
+        config = replace(config, generator_id=name)
+    return config, tensors
 
 
-def _mobilestylegan_ffhq() -> tuple[ModelConfig, Tensors]:
-    files = [
+def _mobilestylegan_ffhq() -> Network:
+    paths = [
         weights.path(f"{GENERATOR}-{part}.{suffix}")
         for suffix in ("xml", "bin")
         for part in ("mapping", "synthesis")
     ]
-    content, state = foreign.mobile_files(*files)
+    content, state = foreign.mobile_files(*paths)
     state = {name.removeprefix("generator."): value for name, value in state.items()}
+    state["mean_w"] = _mean_w()
+    return ModelConfig.parse({**content, "license": LICENSE, "generator_id": GENERATOR}), state
+
+
+def _mean_w() -> torch.Tensor:
     # The mean of 100,000 w (seed 0) takes seconds to compute and 2 kB: it is in the package.
     with _shipped(f"{GENERATOR}-mean") as path:
-        state["mean_w"] = load_file(path)["mean_w"]
-    return ModelConfig.parse({**content, "license": LICENSE}), state
+        return load_file(path)["mean_w"]
 
 
-NAMED: dict[str, Callable[[], nn.Module]] = {
-    name: partial(_assembled, name) for name, row in SHIPPED.items() if row.here()
-}
-"""What `load` takes by name."""
+def identify(generator: Generator) -> str:
+    """The `weights_id` of a generator of a file that names none: of wplus 0.1, or foreign."""
+    state, mean = generator.state_dict(), _mean_w()
+    name = WITNESS.removeprefix("generator.")
+    if name not in state or state["mean_w"].shape != mean.shape:
+        return ""
+    if not torch.allclose(state["mean_w"].float(), mean, atol=1e-2):
+        return ""
+    known = head_state(GENERATOR)[WITNESS].float()
+    weight = state[name].float()  # of any precision, hence the tolerance
+    same = weight.shape == known.shape and bool((weight - known).norm() < 0.01 * known.norm())
+    return GENERATOR if same else f"{GENERATOR}/other"
