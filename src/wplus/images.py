@@ -333,15 +333,10 @@ def resample(image: Image.Image, size: int) -> Image.Image:
 
 
 def middle_square(image: Image.Image, size: int) -> Image.Image:
-    """The middle square of an image, by `resample` at size x size, RGB."""
-    return resample(square(image), size)
-
-
-def square(image: Image.Image) -> Image.Image:
-    """The middle square of an image, its pixels and mode as they are."""
+    """An image without its longer ends, by `resample` at size x size, RGB."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
+    return resample(image.crop((left, top, left + side, top + side)), size)
 
 
 def side_by_side(

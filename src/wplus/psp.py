@@ -162,3 +162,10 @@ class PSP(nn.Module):
         rng = None if seed is None else torch.Generator().manual_seed(seed)
         z = torch.randn(count, self.generator.style_dim, generator=rng)
         return self.map(z, truncation)[:, None].repeat(1, self.num_styles, 1)
+
+
+def _square(image: Image.Image) -> Image.Image:
+    """The middle square of an image, its pixels and mode as they are: a label map stays one."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
