@@ -21,6 +21,7 @@ from torch import Tensor
 from wplus import models
 from wplus.config import ModelConfig
 from wplus.errors import FormatError, WplusError
+from wplus.formats import differences
 from wplus.formats.quantized import half, pack, unpack
 
 
@@ -46,7 +47,7 @@ def main() -> None:
             name, base = base_of(options.base, part)
             if name == options.out.stem:
                 parser.error(f"{options.out} would be its own base; name the file otherwise")
-            found = models.files.write_differences(config, part, state, name, base, options.out)
+            found = write_differences(config, part, state, name, base, options.out)
     except (WplusError, ValueError) as error:
         parser.error(str(error))
     count = sum(value.numel() for value in state.values())
@@ -82,6 +83,22 @@ def base_of(name: str, part: str) -> tuple[str, dict[str, Tensor]]:
     if path.stem not in models.SHIPPED:
         raise FormatError(f"{name}: a base must be one of {', '.join(models.SHIPPED)}")
     return path.stem, network_of(path, part)[1]
+
+
+def write_differences(
+    config: ModelConfig,
+    part: str,
+    state: Mapping[str, Tensor],
+    base_name: str,
+    base: Mapping[str, Tensor],
+    path: Path,
+) -> dict[str, Tensor]:
+    """Write one network as differences from another model's; the tensors that readers will have."""
+    packed = differences.pack(state, base)
+    about = {"part": part, "base": base_name, "sha256": differences.digest(base)}
+    content = {"model": json.loads(config.to_json()), "differences": about}
+    models.files.write(content, packed, path)
+    return differences.unpack(packed, base)
 
 
 def distance(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:

@@ -61,6 +61,14 @@ def test_what_was_given_is_neither_kept_nor_changed() -> None:
         config.task = "other"  # type: ignore[misc]
 
 
+def test_encoders_of_two_passes_are_of_version_0_1() -> None:
+    content = {"generator": {"kind": "stylegan2"}, "encoder": {"kind": "compact"}}
+    once = {**content, "encoder": {"kind": "compact", "options": {"looks": 1, "width": 8}}}
+    assert ModelConfig.parse(once).encoder == Part("compact", {"width": 8})
+    with pytest.raises(ConfigError, match=r"the encoder makes two passes .* only wplus 0.1 reads"):
+        ModelConfig.parse({**content, "encoder": {"kind": "compact", "options": {"looks": 2}}})
+
+
 GOOD: dict[str, Any] = {"generator": {"kind": "stylegan2", "options": {}}}
 
 

@@ -7,12 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import tiny
 import wplus
 from wplus import models
-from wplus.config import ModelConfig
+from wplus.config import ModelConfig, Part
 from wplus.errors import ConfigError
 from wplus.psp import PSP
 
@@ -169,3 +170,32 @@ def test_lower_precision(generator: str) -> None:
 
 def test_the_public_name() -> None:
     assert wplus.PSP is PSP
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 90), (300, 512)])
+def test_pil_images_of_any_size(size: tuple[int, int]) -> None:
+    model = tiny.model()
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    expected = wplus.images.to_tensor(wplus.images.middle_square(image, 256))
+    codes = model.encode(image)
+    assert torch.equal(codes, model.encode(expected))
+    both = model.encode([image, image.convert("L")])
+    np.testing.assert_allclose(both[:1], codes, atol=1e-5)
+    assert both.shape == (2, 6, 12)
+
+
+def test_pil_images_of_other_sources() -> None:
+    model = tiny.model(source="labels")
+    channels = Part("single_w", {**model.config.encoder.options, "input_channels": 19})  # type: ignore[union-attr]
+    encoder = tiny.unusual(models.build(channels))
+    model = PSP(encoder, model.generator, ModelConfig(model.config.generator, channels,
+                                                      source="labels"))  # type: ignore[arg-type] # fmt: skip
+    numbers = np.arange(32 * 48).reshape(32, 48) % 19
+    image = Image.fromarray(numbers.astype(np.uint8))
+    assert torch.equal(model.prepare(image).sum(1), torch.ones(1, 256, 256))
+    assert torch.equal(
+        model.prepare(image).argmax(1)[0, ::8, ::8], torch.as_tensor(numbers[:, 8:40])
+    )
+    with pytest.raises(ConfigError, match="no encoder"):
+        tiny.model(encoder=None).prepare(image)

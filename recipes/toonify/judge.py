@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     photo = models.load("mobilestylegan-ffhq").generator
-    toon = models.load_network(options.model).generator
+    toon = models.load(options.model).generator
     pairs = CachedSynthetic(options.pairs, photo.num_styles)
     rows = [pairs.item(i, None) for i in range(len(pairs))]
     codes = torch.stack([row["codes"] for row in rows])

@@ -109,6 +109,7 @@ class Training:
     def save(self) -> None:
         """The generator as a model file, and what going on needs."""
         path = self.out / "mobilestylegan-toon.safetensors"
+        self.generator.weights_id = f"{models.GENERATOR}/{path.stem}"  # the mapping is not trained
         models.save(PSP(None, self.generator, self.model.config), path)
         state: dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():

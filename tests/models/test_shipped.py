@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,8 +17,11 @@ import tiny
 import wplus
 from wplus import models, tasks
 from wplus.config import ModelConfig
+from wplus.encoders import CompactEncoder
+from wplus.encoders.compact import FACES
 from wplus.errors import FormatError, WeightsError
 from wplus.formats import differences, quantized
+from wplus.generators import can_truncate
 from wplus.inference import model_choice
 from wplus.models import shipped
 from wplus.psp import PSP
@@ -258,11 +262,46 @@ def test_what_is_shipped_fits_together(name: str) -> None:
     assert row.encoder is not None
     config, state = models.tensors_of(row.encoder, "encoder")
     assert isinstance(config, ModelConfig) and config.encoder is not None
+    parameters = inspect.signature(CompactEncoder).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.name in FACES}
+    numbers = dict(config.encoder.options)
+    assert numbers.pop("input_channels") == tasks.find(config.task).input_channels
+    assert {**defaults, **numbers} == FACES
     encoder = models.build(config.encoder)
     encoder.load_state_dict({key: value.float() for key, value in state.items()})
     task = {label: task for task, label in model_choice.NAMES.items()}[name]
     assert (row.task or config.task) == task
     assert config.source == tasks.find(task).source
+
+
+@pytest.mark.parametrize("kind", ["stylegan2", "mobilestylegan"])
+def test_other_generators_are_never_taken_for_the_shipped_one(kind: str, tmp_path: Path) -> None:
+    """Not even those whose mean code is the shipped one's: a file of 0.1.0 says no id."""
+    model = tiny.model(kind, None)
+    config = json.loads(model.config.to_json())
+    del config["generator_id"], config["corrector"]
+    config["generator"]["options"]["style_dim"] = 512
+    built = models.build(ModelConfig.parse(config).generator)
+    built.mean_w.copy_(shipped._mean_w())
+    path = tmp_path / "old.safetensors"
+    state = {f"generator.{name}": value for name, value in built.state_dict().items()}
+    models.files.write({"model": config}, state, path)
+    generator = wplus.load(path).generator
+    same_codes = kind == "mobilestylegan"  # trained further, as 0.1.0's recipes do
+    assert generator.weights_id == ("mobilestylegan-ffhq/other" if same_codes else "")
+    assert not can_truncate(generator)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_file_of_0_1_0_with_the_shipped_generator(precision: torch.dtype, tmp_path: Path) -> None:
+    model = wplus.load("faces", dtype=precision)
+    config = json.loads(model.config.to_json())
+    del config["generator_id"], config["corrector"]
+    models.files.write({"model": config}, model.state_dict(), tmp_path / "old.safetensors")
+    generator = wplus.load(tmp_path / "old.safetensors").generator
+    assert generator.weights_id == "mobilestylegan-ffhq"
+    assert can_truncate(generator)
 
 
 @pytest.mark.network
