@@ -86,10 +86,10 @@ def test_malicious_storage_inside_a_pickle(tmp_path: pathlib.Path, mark: pathlib
     ("content", "size", "stride", "offset", "reason"),
     [
         (torch.zeros(4), (1 << 40,), (0,), 0, "larger than its data"),
-        (torch.zeros(4), (2,), (100,), 0, "not laid out as expected"),
-        (torch.zeros(4), (2,), (1,), 3, "not laid out as expected"),
-        (torch.zeros(4), (2,), (-1,), 3, "not laid out as expected"),
-        (torch.zeros(4), (-2,), (1,), 0, "not laid out as expected"),
+        (torch.zeros(4), (2,), (100,), 0, "larger than its data"),
+        (torch.zeros(4), (2,), (1,), 3, "larger than its data"),
+        (torch.zeros(4), (2,), (-1,), 3, "impossible shape"),
+        (torch.zeros(4), (-2,), (1,), 0, "impossible shape"),
         (torch.zeros(4, dtype=torch.int64), (4,), (1,), 0, "floating-point"),
         ({"a": 1}, (4,), (1,), 0, "floating-point"),
     ],
@@ -106,7 +106,7 @@ def test_a_module_inside_itself(tmp_path: pathlib.Path) -> None:
     circle = Persistent("Circle", "")
     circle.__dict__["_modules"] = theirs._modules
     theirs._modules["circle"] = circle
-    assert "more modules" in refusal(write(tmp_path / "a.pkl", theirs))
+    assert "contains itself" in refusal(write(tmp_path / "a.pkl", theirs))
 
 
 def _set(generator: Persistent, path: str, name: str, value: Any) -> None:
@@ -186,7 +186,7 @@ TENSORFLOW_FAULTS: dict[str, tuple[dict[str, Any], Callable[[Any], Any], str]] =
     "unexpected": ({}, lambda g: _rename(g, "8x8/Conv1", "8x8/Conv2"), "lacks synthesis.b8.conv1"),
     "no parts": ({}, lambda g: g.state.update(components={}), "no generator of StyleGAN2"),
     "nonsense": ({}, lambda g: g.state.update(variables=[1]), "not laid out as expected"),
-    "objects": ({}, lambda g: g.state.update(variables=[("dlatent_avg", "x")]), "floating-point"),
+    "objects": ({}, lambda g: g.state.update(variables=[("dlatent_avg", "x")]), "not an array"),
 }
 
 

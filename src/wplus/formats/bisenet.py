@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.formats.pickles import read_torch
 from wplus.formats.strict import norm_names, rename, tensors_of
+from wplus.formats.torch_files import read_torch
 
 ASIDE = ("conv_out16.", "conv_out32.")
 """Heads that only served training."""

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.formats.pickles import read_torch
 from wplus.formats.strict import norm_names, rename, tensors_of
+from wplus.formats.torch_files import read_torch
 
 TRUNK_ROOTS = ("input_layer.", "body.")
 """How the published names of a trunk start; everything else belongs to what stands on it."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from wplus.errors import FormatError
 from wplus.formats import bisenet, facenets, lpips, mobilefacenet, mobilestylegan, moco, nvidia, psp
 from wplus.formats import rosinality as port
-from wplus.formats.pickles import read_torch
 from wplus.formats.strict import tensors_of
+from wplus.formats.torch_files import read_torch
 
 Found = tuple[dict[str, Any], dict[str, Tensor]]
 """A model's configuration (with `generator`) or one network's (`kind`, `options`), and tensors."""

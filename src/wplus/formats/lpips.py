@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.formats.pickles import NUMPY, read_pickle
+from wplus.formats.pickled_arrays import NUMPY
+from wplus.formats.pickles import read_pickle
 from wplus.formats.strict import inverse, rename
 
 PLACES: Mapping[str, tuple[int, ...]] = {

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.formats.pickles import read_torch
 from wplus.formats.strict import norm_names, rename, tensors_of
+from wplus.formats.torch_files import read_torch
 
 QUERY = "module.encoder_q."
 """The trained encoder; its twin `encoder_k` and the queue of negatives only served training."""

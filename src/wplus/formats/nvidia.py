@@ -24,9 +24,12 @@ from torch import Tensor
 
 from wplus.errors import FormatError
 from wplus.formats.opening import line, shown
-from wplus.formats.pickles import NUMPY, Allowed, Record, Sealed, read_pickle, read_torch
+from wplus.formats.pickled_arrays import Allowed, Sealed
+from wplus.formats.pickles import Record, read_pickle
 from wplus.formats.strict import check_names
+from wplus.formats.torch_files import TENSORS, Storage, read_torch, view_of
 
+CLAMP = 256.0  # of activations, in every published network of StyleGAN2-ADA's PyTorch version
 LR_MULTIPLIER = 0.01  # of our mapping network; another one is folded into the weights
 FILTER = [1, 3, 3, 1]
 
@@ -43,17 +46,28 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
         FormatError: the file is missing or damaged, would run code, holds no StyleGAN2 generator,
             or one that ours cannot express (labels, another architecture, filter or activation).
     """
-    content = read_pickle(path, ALLOWED)
+    return translate(read_pickle(path, ALLOWED), os.fspath(path))
+
+
+def translate(content: object, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The same for what a pickle held; for a module alone, as PTI saves it; or for its state_dict.
+
+    Raises:
+        FormatError: see `read`.
+    """
     try:
         network = _generator_of(content)
         del content  # the other networks are not needed any more
-        found = _from_torch(network) if isinstance(network, _Module) else _from_tensorflow(network)
-        return _translate(found)
+        if isinstance(network, _Network):
+            return _translate(_from_tensorflow(network))
+        return _translate(
+            _from_torch(network) if isinstance(network, _Module) else _from_state(network)
+        )
     except FormatError as error:
-        raise FormatError(f"{os.fspath(path)}: {error}") from None
+        raise FormatError(f"{what}: {error}") from None
     except Exception as error:  # records of the right kind, with anything at all in them
         reason = f"{type(error).__name__}: {line(error)}"
-        raise FormatError(f"{os.fspath(path)}: is not laid out as expected ({reason})") from None
+        raise FormatError(f"{what}: is not laid out as expected ({reason})") from None
 
 
 class _Found(NamedTuple):
@@ -79,13 +93,12 @@ class _Tensor(NamedTuple):
     def read(self) -> Tensor:
         """The tensor, in its own memory."""
         saved = read_torch(self.storage)
-        if not isinstance(saved, torch.storage.TypedStorage) or not saved.dtype.is_floating_point:
+        if not isinstance(saved, Storage) or not saved.numbers.is_floating_point():
             raise FormatError("holds a tensor that is not of floating-point numbers")
-        flat = torch.empty(0, dtype=saved.dtype).set_(saved)
-        if math.prod(self.size) > flat.numel():
+        if math.prod(self.size) > saved.numbers.numel():
             raise FormatError("holds a tensor that is larger than its data")
-        view = flat.as_strided(self.size, self.stride, self.offset)  # checks the bounds
-        return view.to(torch.float32).contiguous()
+        make, _ = view_of(saved, self.offset, self.size, self.stride)
+        return make().to(torch.float32).contiguous()
 
 
 class _Module(NamedTuple):
@@ -105,7 +118,10 @@ class _Network(metaclass=Sealed):
 
 
 def _persistent_object(meta: dict[str, Any]) -> _Module:
-    return _Module(str(meta["class_name"]), dict(meta["state"]))
+    name, state = meta["class_name"], meta["state"]
+    if not isinstance(name, str) or not isinstance(state, dict):
+        raise FormatError("is damaged: it holds a module without a name or a state")
+    return _Module(name, state)  # no copy: one state may be handed over many times
 
 
 def _storage(blob: bytes) -> bytes:
@@ -124,13 +140,16 @@ def _rebuild_parameter(data: _Tensor, *training: object) -> _Tensor:
     return data
 
 
-ALLOWED: Allowed = {
-    **NUMPY,
-    ("builtins", "set"): set,
-    ("collections", "OrderedDict"): Record,
+MODULES: Allowed = {
+    **TENSORS,
     ("dnnlib.util", "EasyDict"): Record,
     ("dnnlib.tflib.network", "Network"): _Network,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_object,
+}
+"""What network pickles of either kind name, beside their tensors."""
+
+ALLOWED: Allowed = {
+    **MODULES,
     ("torch.storage", "_load_from_bytes"): _storage,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
@@ -138,19 +157,28 @@ ALLOWED: Allowed = {
 """All that the network pickles of either kind name."""
 
 
-def _generator_of(content: object) -> _Module | _Network:
+def is_nvidia(content: object) -> bool:
+    """Whether something unpickled is of one of NVIDIA's layouts."""
+    if isinstance(content, Mapping):
+        return "G_ema" in content or any(_SIZE.match(str(name)) for name in content)
+    return isinstance(content, tuple | _Module | _Network)
+
+
+def _generator_of(content: object) -> _Module | _Network | Mapping[str, Any]:
     if isinstance(content, tuple) and len(content) == 3:
         content = content[2]  # G, D, Gs
-    elif isinstance(content, dict):
-        if not isinstance(content.get("G_ema"), _Module):
-            raise FormatError("holds no generator: a network pickle has one under 'G_ema'")
+    elif isinstance(content, Mapping) and "G_ema" in content:
         content = content["G_ema"]
-    if not isinstance(content, _Module | _Network):
+    if isinstance(content, Mapping) and not any(_SIZE.match(str(name)) for name in content):
+        raise FormatError("holds no generator: a network pickle has one under 'G_ema'")
+    if not isinstance(content, _Module | _Network | Mapping):
         raise FormatError("is a pickle, but not a network of NVIDIA's StyleGAN2")
     return content
 
 
 def _require(what: str, value: object, expected: object) -> None:
+    if not isinstance(value, str | int | float | bool | list | tuple | None):
+        value = type(value).__name__
     if value != expected:
         raise FormatError(f"is a generator with {what} {shown(repr(value))}; ours has {expected!r}")
 
@@ -158,6 +186,22 @@ def _require(what: str, value: object, expected: object) -> None:
 def _refuse_labels(count: Any) -> None:
     if count:
         raise FormatError(f"is a conditional generator ({int(count)} labels); ours takes none")
+
+
+def _from_state(state: Mapping[str, Any]) -> _Found:
+    """A `state_dict`, which has no settings: those of StyleGAN2-ADA's own training are taken."""
+    tensors: dict[str, _Tensor | Tensor] = {}
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise FormatError(f"holds something else than a tensor at {shown(str(name))}")
+        if name.endswith(".resample_filter"):
+            _check_filter(value)
+        else:
+            tensors[name] = value
+    if any(name.startswith("synthesis.input.") for name in tensors):
+        raise FormatError("is a StyleGAN3 generator; only StyleGAN2 can be read")
+    stored = any(name.endswith(".noise_strength") for name in tensors)
+    return _Found(tensors, clamp=CLAMP, lr_multiplier=LR_MULTIPLIER, use_noise=stored)
 
 
 # --------------------------------------------------------------------------------- PyTorch's
@@ -188,7 +232,7 @@ def _from_torch(root: _Module) -> _Found:
             if leaf == "resample_filter":
                 _check_filter(value)
             elif value is not None:
-                if not isinstance(value, _Tensor):
+                if not isinstance(value, _Tensor | Tensor):
                     raise FormatError(f"holds something else than a tensor at {shown(name)}")
                 tensors[f"{name}.{leaf}"] = value
     if max(len(clamps), len(multipliers), len(noises)) > 1:
@@ -215,10 +259,12 @@ def _walk(root: _Module) -> Iterator[tuple[str, _Module]]:
 
 def _check_filter(value: object) -> None:
     taps = torch.tensor(FILTER, dtype=torch.float32) / sum(FILTER)
+    if isinstance(value, _Tensor) and value.size == (4, 4):
+        value = value.read()
     if (
-        not isinstance(value, _Tensor)
-        or value.size != (4, 4)
-        or not torch.allclose(value.read(), taps[:, None] * taps)
+        not isinstance(value, Tensor)
+        or value.shape != (4, 4)
+        or not torch.allclose(value.float(), taps[:, None] * taps)
     ):
         raise FormatError(f"is a generator with another resampling filter; ours has {FILTER}")
 
@@ -291,6 +337,8 @@ def _tf_name(name: str) -> str:
 
 
 def _tf_tensor(name: str, value: Any) -> Tensor:
+    if not isinstance(value, np.ndarray | np.generic):  # nested lists could be of any size
+        raise FormatError(f"holds {shown(name)}, which is not an array")
     array = np.asarray(value)
     if array.dtype.kind != "f":
         raise FormatError(f"holds {shown(name)} in numbers that are not floating-point")
@@ -330,7 +378,7 @@ def _translate(found: _Found) -> tuple[dict[str, Any], dict[str, Tensor]]:
     state = {}
     for theirs, ours in stored.items():
         value = names[theirs]
-        state[ours] = value.read() if isinstance(value, _Tensor) else value
+        state[ours] = value.read() if isinstance(value, _Tensor) else value.float()
     state["constant"] = state["constant"][None]
     for theirs, ours in table.items():
         if theirs.endswith("noise_const"):

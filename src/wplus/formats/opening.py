@@ -39,6 +39,8 @@ class Opened(NamedTuple):
     """None for bytes."""
     head: bytes
     """The first 512 bytes."""
+    size: int
+    """Bytes in all."""
 
 
 @contextmanager
@@ -53,17 +55,17 @@ def opened(source: str | os.PathLike[str] | bytes) -> Iterator[Opened]:
     try:
         if isinstance(source, bytes):
             _check_head(source[:_HEAD])
-            yield Opened(io.BytesIO(source), None, source[:_HEAD])
+            yield Opened(io.BytesIO(source), None, source[:_HEAD], len(source))
             return
         if pathlib.Path(source).is_dir():
             raise FormatError("is a folder, not a file")
         with pathlib.Path(source).open("rb") as file:
             head = file.read(_HEAD)
             _check_head(head)
-            if file.seek(0, os.SEEK_END) > MAX_BYTES:
+            if (size := file.seek(0, os.SEEK_END)) > MAX_BYTES:
                 raise FormatError(f"is larger than {MAX_BYTES >> 30} GiB, too large for a model")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                yield Opened(mapped, name, head)
+                yield Opened(mapped, name, head, size)
     except FileNotFoundError:
         raise FormatError(f"{name}: no such file") from None
     except OSError as error:

@@ -8,7 +8,7 @@ reserve memory that it does not fill.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ import numpy as np
 from wplus.errors import FormatError
 from wplus.formats.opening import shown
 
-Allowed = Mapping[tuple[str, str], Callable[..., Any]]
-"""(module, name) as a file spells it -> what the file gets instead."""
+Allowed = Mapping[tuple[str, str], Any]
+"""(module, name) as a file spells it -> the function, class or type that the file gets instead."""
 
 _CODES = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
 _CODES |= frozenset(["f2", "f4", "f8", "c8", "c16"])

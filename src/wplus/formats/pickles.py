@@ -1,14 +1,12 @@
-"""Pickles and torch checkpoints, read without running anything that is in them.
+"""Pickles, read without running anything that is in them.
 
-A pickle is a program: it names functions and calls them. Both readers here know the few functions
-that tensors need and refuse a file that names any other. Whatever is wrong with a file comes out
-as one line of `FormatError`.
+A pickle is a program: it names functions and calls them. The reader here knows the few names that
+weights need and refuses a file with any other. A name leads to a function or class of ours that
+only records its arguments, so nothing of numpy or torch is called with arguments of the file's
+choosing. Before that, `scan` works out what the program would build, and refuses what would exhaust
+the machine. Whatever is wrong with a file comes out as one line of `FormatError`.
 
-* `read_torch` leans on torch's own restricted reader and adds what old checkpoints carry besides
-  tensors: parsed options, numpy numbers, paths.
-* `read_pickle` takes the closed list of names as a table. A name is mapped to a function or class
-  of ours that only records what it is given, so nothing of numpy or torch is called with arguments
-  of the file's choosing.
+`torch_files` reads the pickles inside torch checkpoints with the same reader.
 """
 
 from __future__ import annotations
@@ -17,70 +15,17 @@ import argparse
 import os
 import pathlib
 import pickle
-import pickletools
-import re
-import tarfile
-import threading
-import warnings
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import torch
 
 from wplus.errors import FormatError
 from wplus.formats.opening import AGAIN, line, opened, shown
-from wplus.formats.pickled_arrays import BYTES, NUMPY, Allowed, Array, DType, Sealed
+from wplus.formats.pickled_arrays import NUMPY, Allowed, Sealed
+from wplus.formats.scan import scan
 
-__all__ = [
-    "BYTES",
-    "NUMPY",
-    "Allowed",
-    "ClosedUnpickler",
-    "Record",
-    "Sealed",
-    "read_pickle",
-    "read_torch",
-]
-
-MAX_TUPLES = 50_000  # a tensor takes four, a generator pickle some thousands
-_LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # torch.save's, up to torch 1.5
-_ADVICE = "get the weights alone, as a state_dict"
-
-
-def read_torch(source: str | os.PathLike[str] | bytes) -> Any:
-    """Read a file of `torch.save`, in today's layout (zip) or the old one, onto the CPU.
-
-    A file in the zip layout is mapped into memory, not copied: its tensors are read from the disk
-    as they are used.
-
-    Args:
-        source: a path, or the bytes of a file.
-
-    Returns:
-        What was saved: tensors in dicts, lists and tuples, with plain values, numpy numbers,
-        `argparse.Namespace` and pure paths among them.
-
-    Raises:
-        FormatError: the file is missing, is no checkpoint, is damaged, or names anything else.
-    """
-    with opened(source) as (stream, path, head):
-        file: Any = stream
-        if head.startswith(b"PK\x03\x04"):
-            _check_zip(stream)
-            file = path or stream
-        else:
-            _check_legacy(stream, head)
-        stream.seek(0)
-        with _lenient_torch(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about things that the file's writer did
-            try:
-                return torch.load(file, map_location="cpu", weights_only=True, mmap=file is path)
-            except FormatError:
-                raise
-            except Exception as error:  # bytes from elsewhere can fail anywhere in torch
-                raise _torch_reason(error) from None
+ADVICE = "get the weights alone, as a state_dict"
 
 
 def read_pickle(source: str | os.PathLike[str] | bytes, allowed: Allowed) -> Any:
@@ -88,37 +33,63 @@ def read_pickle(source: str | os.PathLike[str] | bytes, allowed: Allowed) -> Any
 
     Args:
         source: a path, or the bytes of a file.
-        allowed: `NUMPY`, or a table of one's own; see `ClosedUnpickler`.
+        allowed: `NUMPY`, `VALUES`, or another table; see `ClosedUnpickler`.
 
     Raises:
-        FormatError: the file is missing, is no pickle, is damaged, or names anything else.
+        FormatError: the file is missing, is no pickle, is damaged, would exhaust the machine, or
+            names anything else.
     """
-    with opened(source) as (stream, _, head):
+    with opened(source) as (stream, _, head, _):
         if head.startswith(b"PK"):
             raise FormatError("is a zip archive or torch checkpoint, not a pickle")
         if not head.startswith(b"\x80"):
             raise FormatError("is not a pickle; " + AGAIN)
-        try:
-            _scan(stream)
-            stream.seek(0)
-            return ClosedUnpickler(stream, allowed).load()
-        except FormatError:
-            raise
-        except Exception as error:  # a damaged pickle can fail in any way
-            raise FormatError(f"is damaged or cut short ({line(error)}); {AGAIN}") from None
+        return unpickle(stream, allowed)
+
+
+def unpickle(
+    stream: BinaryIO, allowed: Allowed, storages: Callable[[Any], Any] | None = None
+) -> Any:
+    """Read the pickle that starts where `stream` stands, and leave the stream behind it.
+
+    Args:
+        stream: seekable.
+        allowed: see `ClosedUnpickler`.
+        storages: what a persistent id of the pickle stands for; None refuses every one.
+
+    Raises:
+        FormatError: see `read_pickle`.
+    """
+    start = stream.tell()
+    try:
+        scan(stream)
+        end = stream.tell()
+        stream.seek(start)
+        content = ClosedUnpickler(stream, allowed, storages).load()
+        stream.seek(end)
+        return content
+    except FormatError:
+        raise
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise FormatError(f"is damaged or truncated ({line(error)}); {AGAIN}") from None
 
 
 class ClosedUnpickler(pickle.Unpickler):
-    """An unpickler with a closed list of names.
+    """An unpickler with a closed list of names; only for pickles that `scan` has passed.
 
     A pickle can do more to an object than call it: it can set its attributes (BUILD). So only
     `Sealed` classes are handed out as they are; everything else goes behind a wrapper that can be
     called and nothing more.
     """
 
-    def __init__(self, file: BinaryIO, allowed: Allowed) -> None:
-        super().__init__(file)
-        self._allowed = allowed
+    def __init__(
+        self,
+        file: BinaryIO,
+        allowed: Allowed,
+        storages: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(file, encoding="latin1")  # of Python 2
+        self._allowed, self._storages = allowed, storages
 
     def find_class(self, module: str, name: str) -> Any:
         """The entry of the table; every other name is refused.
@@ -129,19 +100,22 @@ class ClosedUnpickler(pickle.Unpickler):
         module = "builtins" if module == "__builtin__" else module  # protocol 2 speaks Python 2
         entry = self._allowed.get((module, name))
         if entry is None:
-            raise _refusal(f"{module}.{name}")
-        return entry if isinstance(entry, Sealed) else _Call(entry)
+            asked = shown(f"{module}.{name}")
+            raise FormatError(f"refused: it asks for {asked}, which could run code; {ADVICE}")
+        return entry if isinstance(entry, Sealed | torch.dtype) else Call(entry)
 
     def persistent_load(self, pid: Any) -> Any:
-        """Data outside the file.
+        """Data outside the pickle.
 
         Raises:
-            FormatError: always.
+            FormatError: nothing of the kind is expected.
         """
-        raise FormatError("is damaged or not a whole file: it points to data outside itself")
+        if self._storages is None:
+            raise FormatError("is damaged or not a whole file: it points to data outside itself")
+        return self._storages(pid)
 
 
-class _Call:
+class Call:
     """A function of the table, with nothing on it that a file could set."""
 
     __slots__ = ("function",)
@@ -154,6 +128,7 @@ class _Call:
         raise FormatError("refused, because it would alter a function")
 
     def __call__(self, *args: Any) -> Any:
+        """What the function makes of the arguments."""
         return self.function(*args)
 
 
@@ -162,103 +137,55 @@ class Record(dict[Any, Any], metaclass=Sealed):
 
     __slots__ = ()
 
+    def __new__(cls, *args: object) -> Record:
+        """A pickle may hand over its pairs; only names are taken for keys here."""
+        # The hash of a large number can be chosen to collide.
+        keys = [key for pairs in args for key in _firsts(pairs)]
+        if not all(type(key) is str or (type(key) is int and key < 1 << 60) for key in keys):
+            raise FormatError("is damaged: a table has keys that are no names")
+        return super().__new__(cls, *args)
+
     def __setstate__(self, state: object) -> None:
         pass
 
 
-def _scan(stream: BinaryIO) -> None:
-    """Walk the instructions once without obeying them, so that no length or index is a lie.
-
-    C code would otherwise reserve the memory that a length promises before it looks at the data,
-    and overflow its stack on tuples that are nested a million deep.
-    """
-    tuples = 0
-    for count, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
-        tuples += instruction.name.startswith("TUPLE")
-        # Picklers number what they remember one by one.
-        if tuples > MAX_TUPLES or ("PUT" in instruction.name and int(argument or 0) > count):
-            raise FormatError("is damaged, or made to exhaust the memory")
+def _firsts(pairs: object) -> list[object]:
+    if isinstance(pairs, dict):
+        return list(pairs)
+    return [pair[0] for pair in pairs] if isinstance(pairs, list) else [None]
 
 
-def _refusal(name: str) -> FormatError:
-    return FormatError(f"refused: it asks for {shown(name)}, which could run code; {_ADVICE}")
+class _Options(argparse.Namespace, metaclass=Sealed):
+    """Parsed options, as training scripts save them beside their weights."""
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+            raise FormatError("is damaged: its options have no names")
+        vars(self).update(state)
 
 
-def _check_zip(stream: BinaryIO) -> None:
-    try:
-        members = zipfile.ZipFile(stream).infolist()
-    except Exception:  # zipfile raises many kinds on damaged archives
-        raise FormatError("is damaged or cut short; " + AGAIN) from None
-    names = {member.filename.rpartition("/")[2] for member in members}
-    if "constants.pkl" in names:
-        raise FormatError("is a TorchScript program, not a checkpoint of tensors")
-    if "data.pkl" not in names:
-        raise FormatError("is a zip archive, not a checkpoint; if one is inside, unpack it first")
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise FormatError("is a compressed archive, which torch.save does not write")
-
-
-def _check_legacy(stream: BinaryIO, head: bytes) -> None:
-    # The oldest layout. Before 2.6, torch would read it from a file on disk (not from a stream, as
-    # here) without its restrictions, even from an archive that starts like a pickle.
-    if tarfile.is_tarfile(stream):
-        raise FormatError("is a tar archive; unpack it and give the model inside")
-    if not head.startswith(b"\x80"):
-        raise FormatError("is not a torch checkpoint; " + AGAIN)
-    if _LEGACY_MAGIC not in head[:32]:
-        raise FormatError("is a Python pickle, not a torch checkpoint")
-
-
-def _torch_reason(error: Exception) -> FormatError:
-    text = str(error)
-    if found := re.search(r"GLOBAL (\S+)", text):
-        return _refusal(found[1] if "." in found[1] else f"builtins.{found[1]}")
-    reason = line(text.rpartition("WeightsUnpickler error:")[2] or error)
-    if isinstance(error, pickle.UnpicklingError) and "EOF" not in text:
-        return FormatError(f"cannot be read safely ({reason}); {_ADVICE}")
-    return FormatError(f"is damaged or cut short ({reason}); {AGAIN}")
-
-
-def _named(function: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
-    """`function` under the name by which torch looks it up."""
-
-    def call(*args: Any) -> Any:
-        return function(*args)
-
-    call.__module__, call.__name__, call.__qualname__ = module, name, name
-    return call
+def _set(items: object = ()) -> set[Any]:
+    if not isinstance(items, list | tuple) or not all(type(x) in (str, int) for x in items):
+        raise FormatError("holds a set of other things than names and numbers")
+    return set(items)
 
 
 def _path(kind: type[pathlib.PurePath]) -> Callable[..., pathlib.PurePath]:
     return lambda *parts: kind(*map(str, parts))
 
 
-_TORCH_EXTRAS: list[Any] = [
-    argparse.Namespace,
-    DType,
-    Array,
-    set,
-    *(_named(entry, *key) for key, entry in NUMPY.items()),
-    *(
-        _named(_path(kind), module, name)
+VALUES: Allowed = {
+    **NUMPY,
+    ("builtins", "set"): _set,
+    ("collections", "OrderedDict"): Record,
+    ("argparse", "Namespace"): _Options,
+    **{
+        (module, name): _path(kind)
         for module in ("pathlib", "pathlib._local")
         for name, kind in (
             ("PosixPath", pathlib.PurePosixPath),
             ("WindowsPath", pathlib.PureWindowsPath),
         )
-    ),
-]
-_lock = threading.Lock()
-
-
-@contextmanager
-def _lenient_torch() -> Iterator[None]:
-    """Let torch's restricted reader accept our extras, then leave its list as it was."""
-    with _lock:
-        before = list(torch.serialization.get_safe_globals())
-        torch.serialization.add_safe_globals(_TORCH_EXTRAS)
-        try:
-            yield
-        finally:
-            torch.serialization.clear_safe_globals()
-            torch.serialization.add_safe_globals(before)
+    },
+}
+"""Numbers, and what else training scripts save: options, ordered tables, sets and paths."""

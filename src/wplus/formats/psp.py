@@ -12,8 +12,8 @@ from torch import Tensor
 from wplus.errors import FormatError
 from wplus.formats import rosinality
 from wplus.formats.facenets import TRUNK_ROOTS, translate_trunk, trunk_config
-from wplus.formats.pickles import read_torch
 from wplus.formats.strict import norm_names, rename, tensors_of
+from wplus.formats.torch_files import read_torch
 
 ENCODERS = {
     "GradualStyleEncoder": "pyramid",

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.formats.pickles import read_torch
 from wplus.formats.strict import rename, tensors_of
+from wplus.formats.torch_files import read_torch
 
 LARGEST = 10  # doublings of 4²; the published generators have 8
 DEEPEST = 64  # mapping layers; they have 8
