@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from wplus.config import ModelConfig
+from wplus.correctors import Corrector
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError
-from wplus.generators import Generator, Noise
+from wplus.generators import Corrections, Generator, Noise
 from wplus.images import WORKING_SIZE, resize
 from wplus.sources import SOURCES
 from wplus.sources.kind import SourceOptions
@@ -41,7 +42,7 @@ class PSP(nn.Module):
         encoder: Encoder | None,
         generator: Generator,
         config: ModelConfig,
-        corrector: nn.Module | None = None,
+        corrector: Corrector | None = None,
     ) -> None:
         super().__init__()
         SOURCES.find(config.source)
@@ -52,6 +53,12 @@ class PSP(nn.Module):
                 f"the encoder makes codes of {encoder.num_styles}×{encoder.style_dim},"
                 f" the generator takes {generator.num_styles}×{generator.style_dim}"
             )
+        for resolution, channels in corrector.feature_channels.items() if corrector else ():
+            if generator.feature_channels.get(resolution) != channels:
+                raise ConfigError(
+                    f"the corrector corrects {channels} channels at {resolution}², which this"
+                    " generator does not have"
+                )
         self.encoder = encoder
         self.generator = generator
         self.corrector = corrector
@@ -79,6 +86,8 @@ class PSP(nn.Module):
         """Put encoder and convolutions into `dtype`; codes and images stay float32."""
         if self.encoder is not None:
             self.encoder.to(dtype)
+        if self.corrector is not None:
+            self.corrector.to(dtype)
         self.generator = self.generator.at_precision(dtype)
 
     def encode(self, images: Images) -> Tensor:
@@ -120,8 +129,40 @@ class PSP(nn.Module):
         listed = [images] if isinstance(images, Image.Image) else images
         return torch.cat([kind.tensor(_square(image), options) for image in listed])
 
+    def correct(
+        self, images: Tensor, codes: Tensor, target_codes: Tensor | None = None
+    ) -> dict[int, Tensor]:
+        """Corrections with which `decode` keeps what codes do not hold of a photograph.
+
+        Args:
+            images: (N, 3, S, S) photographs in [-1, 1].
+            codes: (N, L, style_dim), those of the photographs, encoded or refined.
+            target_codes: (N, L, style_dim), edits of them that will be decoded; None for `codes`.
+
+        Returns:
+            What to add to the generator's features, by resolution R: (N, C, R, R).
+
+        Raises:
+            ConfigError: the model has no corrector, or something does not fit.
+        """
+        if self.corrector is None:
+            raise ConfigError("this model has no corrector")
+        features = [
+            self.generator.pyramid(each.to(self.device), self.corrector.feature_channels)
+            for each in (codes, target_codes)
+            if each is not None
+        ]
+        parameter = next(self.corrector.parameters())
+        images = resize(images.to(self.device).float(), self.corrector.input_size)
+        corrections: dict[int, Tensor] = self.corrector(images.to(parameter), *features)
+        return corrections
+
     def decode(
-        self, codes: Tensor, noise: Noise = "fixed", rng: torch.Generator | None = None
+        self,
+        codes: Tensor,
+        noise: Noise = "fixed",
+        rng: torch.Generator | None = None,
+        corrections: Corrections | None = None,
     ) -> Tensor:
         """Codes to images.
 
@@ -129,14 +170,15 @@ class PSP(nn.Module):
             codes: (N, L, style_dim), or (N, style_dim) for one w at every layer.
             noise: "fixed" (stored maps; equal codes give equal images), "random" or "none".
             rng: source of random noise.
+            corrections: what `correct` returned for the same codes.
 
         Returns:
             (N, 3, resolution, resolution) float32, nominally in [-1, 1].
 
         Raises:
-            ConfigError: the codes do not fit the generator.
+            ConfigError: the codes or corrections do not fit the generator.
         """
-        return self.generator.synthesize(codes.to(self.device), noise, rng)
+        return self.generator.synthesize(codes.to(self.device), noise, rng, corrections)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images to (reconstructions, codes): `decode` of `encode`."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wplus.correctors import FeatureCorrector
-from wplus.correctors.features import Block
+from wplus.correctors.features import Block, Transport
 from wplus.errors import ConfigError
 from wplus.generators import StyleGAN2
 
@@ -53,6 +53,42 @@ def test_a_block_by_hand() -> None:
     hidden = hidden * block.norm.weight[:, None, None] + block.norm.bias[:, None, None]
     expected = x + block.narrow(F.silu(block.widen(hidden)))
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_transport_by_hand() -> None:
+    torch.manual_seed(0)
+    transport = Transport(6, 5, heads=2, size=4)
+    for parameter in transport.parameters():
+        torch.nn.init.normal_(parameter)
+    hidden = torch.randn(1, 5, 4, 6)
+    own, target = torch.randn(2, 1, 6, 4, 6).unbind()
+    places = [(row, column) for row in range(2) for column in range(3)]
+
+    def projected(conv: torch.nn.Conv2d, x: Tensor, head: int) -> Tensor:
+        """(places, size)."""
+        return (
+            torch.conv2d(F.avg_pool2d(x, 2), conv.weight)[0, 4 * head : 4 * head + 4].flatten(1).T
+        )
+
+    heads = []
+    for head in range(2):
+        query = projected(transport.query, target, head)
+        key = projected(transport.key, own, head)
+        value = projected(transport.value, hidden, head)
+        reach = transport.reach[head].exp()
+        rows = []
+        for at, (row, column) in enumerate(places):
+            score = torch.stack(
+                [
+                    query[at] @ key[to] / 2 - ((row - y) ** 2 + (column - x) ** 2) / (2 * reach**2)
+                    for to, (y, x) in enumerate(places)
+                ]
+            )
+            rows.append(score.softmax(0) @ value)
+        heads.append(torch.stack(rows, 1))  # (size, places)
+    moved = transport.out(torch.cat(heads).view(1, -1, 2, 3))
+    expected = hidden + F.interpolate(moved, scale_factor=2.0, mode="bilinear")
+    torch.testing.assert_close(transport(hidden, own, target), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_same_target_is_no_target() -> None:

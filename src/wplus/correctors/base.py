@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 
@@ -21,6 +22,11 @@ class Corrector(nn.Module, ABC):
 
     feature_channels: Mapping[int, int]
     input_size: int
+
+    @property
+    @abstractmethod
+    def scales(self) -> dict[int, Tensor]:
+        """By resolution, (C,): standard deviation of the features in each channel."""
 
     @abstractmethod
     def forward(
@@ -39,4 +45,13 @@ class Corrector(nn.Module, ABC):
 
         Returns:
             By resolution R, (N, C, R, R), to be added to the target's features.
+        """
+
+    @torch.no_grad()
+    def calibrate(self, features: Mapping[int, Tensor], images: Tensor) -> None:
+        """Measure what the network has to know of a generator, before training.
+
+        Args:
+            features: by resolution, (N, C, R, R), of codes as they will come.
+            images: (N, 3, input_size, input_size), decoded from the same codes.
         """

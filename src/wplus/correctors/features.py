@@ -36,6 +36,60 @@ class Block(nn.Module):
         return result
 
 
+class Transport(nn.Module):
+    """Moves what the photograph lacks to where an edit moves it, by attention.
+
+    Each place of the target's features looks for its like among the features of the photograph's
+    own code, near by first, and takes over the hidden features from there. Its maps have half the
+    resolution of the features.
+
+    Args:
+        channels: of the generator's features.
+        width: of the hidden features.
+        heads: how many; the first looks only around its place, the last far.
+        size: of a head.
+    """
+
+    def __init__(self, channels: int, width: int, heads: int = 4, size: int = 32) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Conv2d(channels, heads * size, 1, bias=False)
+        self.key = nn.Conv2d(channels, heads * size, 1, bias=False)
+        self.value = nn.Conv2d(width, heads * size, 1, bias=False)
+        self.out = _zero(nn.Conv2d(heads * size, width, 1))
+        self.reach = nn.Parameter(torch.linspace(0.0, 2.5, heads))  # log of the distance
+
+    def forward(self, hidden: Tensor, own: Tensor, target: Tensor) -> Tensor:
+        """Hidden features (N, width, R, R) with what is moved added.
+
+        Args:
+            hidden: (N, width, R, R).
+            own: (N, channels, R, R), normalized features of the photograph's code.
+            target: the same of the code to be decoded.
+        """
+        height, width = hidden.shape[2] // 2, hidden.shape[3] // 2
+        query, key = self._split(self.query, target), self._split(self.key, own)
+        value = self._split(self.value, hidden)
+        score = (query @ key.transpose(2, 3)).float() / query.shape[-1] ** 0.5
+        score = score + self._distance(height, width, score)
+        moved = torch.softmax(score, dim=-1).to(value.dtype) @ value  # (N, heads, places, size)
+        moved = moved.transpose(2, 3).reshape(len(hidden), -1, height, width)
+        moved = self.out(moved.contiguous(memory_format=torch.channels_last))
+        return hidden + F.interpolate(moved, scale_factor=2.0, mode="bilinear")
+
+    def _split(self, projection: nn.Conv2d, x: Tensor) -> Tensor:
+        """(N, C, R, R) to (N, heads, places, size), averaged to half the resolution."""
+        x = projection(F.avg_pool2d(x, 2))
+        return x.reshape(len(x), self.heads, -1, x.shape[2] * x.shape[3]).transpose(2, 3)
+
+    def _distance(self, height: int, width: int, like: Tensor) -> Tensor:
+        """(heads, places, places): minus half the squared distance in units of the reach."""
+        rows = torch.arange(height, device=like.device).repeat_interleave(width)
+        columns = torch.arange(width, device=like.device).repeat(height)
+        squared = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
+        return -squared / (2 * torch.exp(2 * self.reach.float()))[:, None, None]
+
+
 class Level(nn.Module):
     """Corrections at one resolution.
 
@@ -46,6 +100,7 @@ class Level(nn.Module):
         depth: how many blocks.
         kernel: side of their kernels.
         context: channels that come from the level below, if any.
+        moves: whether a `Transport` follows the first half of the blocks.
     """
 
     def __init__(
@@ -56,6 +111,7 @@ class Level(nn.Module):
         depth: int,
         kernel: int,
         context: int = 0,
+        moves: bool = False,
     ) -> None:
         super().__init__()
         self.scale: Tensor
@@ -65,6 +121,7 @@ class Level(nn.Module):
         self.from_change = _zero(nn.Conv2d(channels, width, 1, bias=False))
         self.from_context = nn.Conv2d(context, width, 1, bias=False) if context else None
         self.blocks = nn.ModuleList(Block(width, kernel) for _ in range(depth))
+        self.transport = Transport(channels, width) if moves else None
         self.to_features = _zero(nn.Conv2d(width, channels, 1))
 
     def normalized(self, features: Tensor) -> Tensor:
@@ -89,7 +146,9 @@ class Level(nn.Module):
         if self.from_context is not None:
             assert context is not None
             x = x + F.interpolate(self.from_context(context), scale_factor=2.0, mode="nearest")
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks):
+            if self.transport is not None and number == len(self.blocks) // 2:
+                x = self.transport(x, features, features if target is None else target)
             x = block(x)
         return x, self.to_features(x) * self.scale.to(x.dtype)[:, None, None]
 
@@ -125,8 +184,13 @@ class FeatureCorrector(Corrector):
         self.feature_channels = {resolution: channels[0], 2 * resolution: channels[1]}
         self.input_size = 4 * resolution
         self.preview = nn.Conv2d(channels[1], 12, 3, padding=1)
-        self.coarse = Level(96, channels[0], widths[0], depths[0], kernels[0])
+        self.coarse = Level(96, channels[0], widths[0], depths[0], kernels[0], moves=True)
         self.fine = Level(24, channels[1], widths[1], depths[1], kernels[1], widths[0])
+
+    @property
+    def scales(self) -> dict[int, Tensor]:
+        """See `Corrector`."""
+        return dict(zip(self.feature_channels, (self.coarse.scale, self.fine.scale)))
 
     def forward(
         self,

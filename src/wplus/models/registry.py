@@ -18,6 +18,7 @@ from wplus.formats.opening import line
 from wplus.registry import Registry
 
 if TYPE_CHECKING:
+    from wplus.correctors import Corrector
     from wplus.encoders import Encoder
     from wplus.generators import Generator
 
@@ -80,7 +81,9 @@ GENERATORS: Registry[Network[Generator]] = Registry(
         Network("mobilestylegan", "wplus.generators:MobileStyleGAN"),
     ),
 )
-CORRECTORS: Registry[Network[nn.Module]] = Registry("corrector")
+CORRECTORS: Registry[Network[Corrector]] = Registry(
+    "corrector", (Network("features", "wplus.correctors:FeatureCorrector"),)
+)
 NETWORKS: Registry[Network[nn.Module]] = Registry(
     "network",
     (
