@@ -1,4 +1,4 @@
-"""The judging nets: any ONNX face net, and Inception with the input that it expects."""
+"""Networks of metrics: any ONNX face network, and Inception with the input that it expects."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"text\.onnx: ONNX Runtime cannot read it"):
         FaceNet(text)
     gray = write_face_net(tmp_path / "gray.onnx", channels=1)
-    with pytest.raises(FormatError, match=r"gray\.onnx: is no face net: it must take"):
+    with pytest.raises(FormatError, match=r"gray\.onnx: is no face network: it must take"):
         FaceNet(gray)
     node = helper.make_node("Identity", ["x"], ["y"])
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy"]
@@ -65,7 +65,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), same
     )
-    with pytest.raises(FormatError, match=r"same\.onnx: is no face net: it must give"):
+    with pytest.raises(FormatError, match=r"same\.onnx: is no face network: it must give"):
         FaceNet(same)
 
 

@@ -9,12 +9,10 @@ from toy_evaluation import smooth, write_pictures
 
 from wplus.errors import ConfigError
 from wplus.evaluate import Pairs, Photographs
-from wplus.evaluate.results import Failure
 
 
 def names(folder: Path) -> list[str]:
-    read = list(Photographs(folder).images())
-    return [one.name if isinstance(one, Failure) else one.names[0] for one in read]
+    return [one.name for one in Photographs(folder).images()]
 
 
 def pair(

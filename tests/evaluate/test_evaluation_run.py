@@ -35,6 +35,7 @@ from wplus.evaluate import (
     run,
     table,
 )
+from wplus.evaluate.datasets import Example
 from wplus.evaluate.metrics import METRICS
 from wplus.evaluate.results import Report
 from wplus.losses import LPIPS, LossNetworks
@@ -209,13 +210,15 @@ def test_a_model_without_an_encoder_is_its_mean_code(
 
 
 def test_samples_are_the_same_whatever_the_count(model: PSP) -> None:
-    few = [batch.targets for batch in Samples(model, 2, truncation=0.7).batches(1, [])]
-    [many] = [batch.targets for batch in Samples(model, 3, truncation=0.7).batches(8, [])]
-    assert torch.equal(torch.cat(few), many[:2])
+    def drawn(count: int, psi: float, **seed: int) -> torch.Tensor:
+        found = Samples(model, count, truncation=psi, **seed).images()
+        return torch.cat([one.target for one in found if isinstance(one, Example)])
+
+    few, many = drawn(2, 0.7), drawn(3, 0.7)
+    assert torch.equal(few, many[:2])
     assert not torch.equal(many[0], many[1])
-    [other] = [batch.targets for batch in Samples(model, 3, truncation=0.7, seed=1).batches(8, [])]
-    assert not torch.equal(other, many)
-    [mean] = [batch.targets for batch in Samples(model, 1, truncation=0.0).batches(8, [])]
+    assert not torch.equal(drawn(3, 0.7, seed=1), many)
+    mean = drawn(1, 0.0)
     flat = images.to_tensor(images.to_picture(model.decode(model.generator.mean_w[None])[0]))
     torch.testing.assert_close(mean, images.resize(flat, 256))
 
@@ -324,9 +327,9 @@ def test_pictures_that_are_not_square_lose_their_ends(tmp_path: Path, scorer: Sc
     smooth(1, 512).save(folder / "1.png")
     data = Photographs(folder)
     [batch] = data.batches(8, [])
-    torch.testing.assert_close(batch.targets[0], images.to_tensor(smooth(0))[0])
+    torch.testing.assert_close(batch[0].target[0], images.to_tensor(smooth(0))[0])
     large = images.to_tensor(smooth(1, 512)).reshape(3, 256, 2, 256, 2).mean(dim=(2, 4))
-    torch.testing.assert_close(batch.targets[1], large, atol=0.51 / 127.5, rtol=0)  # 8 bits
+    torch.testing.assert_close(batch[1].target[0], large, atol=0.51 / 127.5, rtol=0)  # 8 bits
     assert data.cut == 1
     report = evaluate([Pairs(folder, copied(folder))], [], scorer)
     assert "not square" in " ".join(report.notes)
@@ -378,14 +381,14 @@ def test_alignment_comes_first_and_faceless_pictures_are_named(
     Image.fromarray(skimage.astronaut()).save(folder / "astronaut.png")
     failures = []
     data = Photographs(folder, align=True)
-    [batch] = data.batches(8, failures)
+    [[example]] = data.batches(8, failures)
     assert [(f.name, f.kind) for f in failures] == [("000.png", "no face")]
-    assert batch.names == ["astronaut.png"]
+    assert example.name == "astronaut.png"
     assert data.cut == 0
     from wplus import faces
 
     [face] = faces.align(Image.fromarray(skimage.astronaut()))
-    assert torch.equal(batch.targets, images.to_tensor(face.picture))
+    assert torch.equal(example.target, images.to_tensor(face.picture))
 
 
 def test_a_metric_of_ones_own_is_a_function_and_a_row(

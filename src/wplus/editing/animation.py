@@ -42,7 +42,7 @@ def write_gif(frames: Iterable[Image.Image], file: BinaryIO, fps: float) -> None
         start = 13 + (6 << depth)  # header; then a color table of 2^(depth + 1) RGB triples
         control, place = data[start : start + 8], data[start + 8 : start + 18]
         if not data[10] & 0x80 or control[:2] != b"!\xf9" or place[:1] != b",":
-            raise ImageError("this version of Pillow writes GIF in another way; use .webp or .mp4")
+            raise ImageError("this version of Pillow writes GIF differently; use .webp or .mp4")
         file.write(control + place[:9] + bytes([place[9] | _LOCAL_TABLE | depth]))
         file.write(data[13:start] + data[start + 18 : -1])
     file.write(b";")

@@ -24,7 +24,7 @@ from wplus.psp import PSP
 
 KEEP = 0.9  # of the R² of the best penalty, see `regression.ridge`
 LOGISTIC_PENALTY = 100.0
-SPAN = 2.0  # standard deviations of an angle that are offered either way
+SPAN = 2.0  # standard deviations of an angle offered on either side of 0
 MIXED = 0.5  # share of the samples that have two w
 TRIAL = 0.15  # of the distance between codes and their mean: about one standard deviation
 REACH = 0.65  # of that distance: longer edits were seen to leave the faces
@@ -138,7 +138,7 @@ def responses(
 
     Args:
         directions: D of them.
-        amounts: the size of the edit of each. Half the difference between both ways is taken.
+        amounts: of each; half the difference between +amount and −amount is taken.
         codes: (N, L, style_dim) of the faces that are edited.
         model: its generator makes the images.
         reader: predicts the attributes.
@@ -171,7 +171,7 @@ def calibrate(
     """Directions of such a length that amount 1 changes its attribute by 1 in images.
 
     Regressions shrink, and what they predict from codes is not quite what images show. So every
-    edit is tried either way, and the reader measures its effect.
+    edit is tried with both signs, and the reader measures its effect.
 
     Args:
         directions: one for each attribute of the reader, in its order.
@@ -185,7 +185,7 @@ def calibrate(
         the other attributes, in their standard deviations.
 
     Raises:
-        ConfigError: an edit does not change its attribute, or the other way round.
+        ConfigError: an edit does not change its attribute, or with the wrong sign.
     """
     trial = torch.stack([direction.vector for direction in directions]).to(codes)
     typical = (codes - codes.mean(0)).square().sum((1, 2)).mean().sqrt()

@@ -16,7 +16,7 @@ from wplus.errors import ConfigError, ImageError
 
 @dataclass(frozen=True)
 class Shape:
-    """An ellipse, in shares of the side of an FFHQ-aligned picture.
+    """An ellipse, in shares of the side of an FFHQ-aligned image.
 
     Attributes:
         x, y: its middle.
@@ -45,7 +45,7 @@ FEATHER = 0.03  # of the side: where a region fades out
 
 
 def region(names: str, size: int, feather: float = FEATHER) -> Tensor:
-    """A mask by name, for pictures cropped as FFHQ is.
+    """A mask by name, for images cropped as FFHQ is.
 
     Args:
         names: of `REGIONS`, several joined with commas.
@@ -76,10 +76,10 @@ def _ellipse(shape: Shape, size: int) -> Tensor:
 
 
 def read_mask(path: str | os.PathLike[str], size: int, feather: float = 0.01) -> Tensor:
-    """A mask from a picture file: white is the region, black is the rest.
+    """A mask from an image file: white in the region, black elsewhere.
 
     Args:
-        path: a square picture, laid over the aligned face.
+        path: a square image, laid over the aligned face.
         size: side of the result in pixels.
         feather: width of its soft edge, a share of the side.
 
@@ -89,12 +89,12 @@ def read_mask(path: str | os.PathLike[str], size: int, feather: float = 0.01) ->
     Raises:
         ImageError: it cannot be read, is not square, or has nothing white in it.
     """
-    picture = images.read(path).convert("L")
-    if picture.width != picture.height:
+    image = images.read(path).convert("L")
+    if image.width != image.height:
         raise ImageError(
-            f"{path}: is {picture.width}x{picture.height}; a mask is square, as the aligned face is"
+            f"{path}: is {image.width}x{image.height}; a mask is square, as the aligned face is"
         )
-    mask = (images.to_tensor(picture)[:, :1] + 1) / 2
+    mask = (images.to_tensor(image)[:, :1] + 1) / 2
     mask = images.resize(mask, size)
     if not float(mask.max()) >= 0.5:
         raise ImageError(f"{Path(path)}: marks nothing; paint the region white on black")

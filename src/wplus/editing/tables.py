@@ -22,7 +22,7 @@ def amounts_of(direction: Direction, count: int, reach: float | None = None) -> 
     Args:
         direction: without a reach, its own range is used.
         count: odd, at least 3.
-        reach: the largest amount either way.
+        reach: the largest amount of either sign.
 
     Raises:
         ConfigError: an even count, fewer than 3, or a reach that is not above 0.

@@ -1,4 +1,4 @@
-"""Transplanting: a region of one face into another, by a code whose picture has both."""
+"""Transplanting: a region of one face into another, by a code whose image has both."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def transplant(
     progress: Progress = silent,
     match_light: bool = True,
 ) -> Transplant:
-    """Move the receiver's code until its picture shows the donor's inside a region.
+    """Move the receiver's code until its image shows the donor's face in a region.
 
-    Outside of the region the receiver's own picture is what is wanted; all other pixels are the
-    generator's choice, so the seam is one that a face can have.
+    Outside of the region the target is the receiver's own image. All pixels are the generator's, so
+    the seam is one that a face can have.
 
     Args:
-        model: its generator makes the pictures.
+        model: its generator makes the images.
         receiver, donor: codes (L, style_dim).
         mask: (1, 1, S, S) in [0, 1], 1 in the region; see `regions`.
         lpips: the perceptual distance.
@@ -90,7 +90,7 @@ def transplant(
     mask = images.resize(mask.to(model.device, torch.float32), images.WORKING_SIZE)
     share = float(mask.mean())
     if not 1e-4 < share < 1 - 1e-4:
-        raise ConfigError(f"the region is {share:.2%} of the picture; there is nothing to do")
+        raise ConfigError(f"the region is {share:.2%} of the image; there is nothing to do")
     both = torch.stack([receiver, donor]).to(model.device).detach().float()
     with torch.no_grad():
         decoded = images.resize(model.decode(both), images.WORKING_SIZE).clamp(-1, 1)
@@ -101,18 +101,18 @@ def transplant(
     start = both[:1]
 
     def losses(full: Tensor, code: Tensor) -> dict[str, Tensor]:
-        picture = images.resize(full, images.WORKING_SIZE)
-        features = lpips.features(picture)
+        pooled = images.resize(full, images.WORKING_SIZE)
+        features = lpips.features(pooled)
         rest = 1 - mask
         terms = {
-            "region_l2": pixel_mean((picture - targets[1]).square(), mask),
+            "region_l2": pixel_mean((pooled - targets[1]).square(), mask),
             "region_lpips": masked_distance(lpips, features, seen[1], mask),
-            "rest_l2": pixel_mean((picture - targets[0]).square(), rest),
+            "rest_l2": pixel_mean((pooled - targets[0]).square(), rest),
             "rest_lpips": masked_distance(lpips, features, seen[0], rest),
             "distance": (code - start).square().mean(dim=(1, 2)),
         }
         if full.shape[-1] > images.WORKING_SIZE:
-            terms["grid"] = grid_energy(full, picture)
+            terms["grid"] = grid_energy(full, pooled)
         return total(terms, weights)
 
     generator = model.generator
@@ -129,7 +129,7 @@ def transplant(
 
 
 def in_light_of(donor: Tensor, receiver: Tensor, mask: Tensor) -> Tensor:
-    """The donor's picture, shifted in color so that both agree on average along the soft edge.
+    """The donor's image, shifted in color so that both agree on average along the soft edge.
 
     Args:
         donor, receiver: (1, 3, S, S) in [-1, 1].
@@ -145,10 +145,10 @@ def in_light_of(donor: Tensor, receiver: Tensor, mask: Tensor) -> Tensor:
 
 
 def masked_distance(lpips: LPIPS, a: Sequence[Tensor], b: Sequence[Tensor], mask: Tensor) -> Tensor:
-    """LPIPS of two pictures over a region: the mean over places is weighted by the mask.
+    """LPIPS of two images over a region: the mean over places is weighted by the mask.
 
     Args:
-        lpips: whose features `a` and `b` are, of one picture each.
+        lpips: whose features `a` and `b` are, of one image each.
         a, b: see `LPIPS.features`.
         mask: (1, 1, S, S) in [0, 1], not 0 everywhere.
 
@@ -175,10 +175,10 @@ def blend(receiver: Tensor, result: Tensor, mask: Tensor) -> Tensor:
         (1, 3, S, S).
 
     Raises:
-        ConfigError: pictures of different sizes.
+        ConfigError: images of different sizes.
     """
     if receiver.shape != result.shape:
         raise ConfigError(
-            f"cannot blend pictures of {tuple(receiver.shape)} and {tuple(result.shape)}"
+            f"cannot blend images of {tuple(receiver.shape)} and {tuple(result.shape)}"
         )
     return torch.lerp(receiver, result, images.resize(mask.to(result), result.shape[-1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,18 +26,18 @@ _NAMED = 5  # files in a message
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Some images of a dataset.
+class Example:
+    """An image of a dataset.
 
     Attributes:
-        names: N names.
-        targets: (N, 3, 256, 256) in [-1, 1].
-        outputs: the same for the images to be scored, where the dataset is of pairs.
+        name: for reports.
+        target: (1, 3, 256, 256) in [-1, 1].
+        output: the same for the image to be scored, where the dataset is of pairs.
     """
 
-    names: list[str]
-    targets: Tensor
-    outputs: Tensor | None = None
+    name: str
+    target: Tensor
+    output: Tensor | None = None
 
 
 class Dataset(ABC):
@@ -58,36 +58,22 @@ class Dataset(ABC):
         """The number of images, unreadable ones included."""
 
     @abstractmethod
-    def images(self) -> Iterator[Batch | Failure]:
-        """The images in order, in batches of one; a failure in place of an unusable one."""
+    def images(self) -> Iterator[Example | Failure]:
+        """The images in order; a failure in place of an unusable one."""
 
-    def batches(self, size: int, failures: list[Failure]) -> Iterator[Batch]:
-        """The images in batches of `size`, the last one with the rest.
-
-        Args:
-            size: images per batch.
-            failures: unusable images are appended here, and leave no gap in the batches.
-        """
-        waiting: list[Batch] = []
+    def batches(self, size: int, failures: list[Failure]) -> Iterator[list[Example]]:
+        """The images in batches of `size`, the last one with the rest; failures are appended."""
+        batch: list[Example] = []
         for image in self.images():
             if isinstance(image, Failure):
                 failures.append(image)
                 continue
-            waiting.append(image)
-            if len(waiting) == size:
-                yield _joined(waiting)
-                waiting = []
-        if waiting:
-            yield _joined(waiting)
-
-
-def _joined(parts: Sequence[Batch]) -> Batch:
-    outputs = [part.outputs for part in parts if part.outputs is not None]
-    return Batch(
-        [name for part in parts for name in part.names],
-        torch.cat([part.targets for part in parts]),
-        torch.cat(outputs) if outputs else None,
-    )
+            batch.append(image)
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
 
 class _Files(Dataset):
@@ -109,24 +95,29 @@ class _Files(Dataset):
     def __len__(self) -> int:
         return len(self.files)
 
-    def images(self) -> Iterator[Batch | Failure]:
+    def images(self) -> Iterator[Example | Failure]:
         """Files that cannot be used become failures."""
         for name, (first, *second) in self.files:
             try:
-                target = self._read(first, self.align)
-                outputs = [self._read(path) for path in second]
-                yield Batch([name], target, outputs[0] if outputs else None)
+                yield Example(name, self._target(first), *map(self._output, second))
             except (ImageError, FaceError) as error:
                 kind = "no face" if isinstance(error, FaceError) else "unreadable"
                 yield Failure(self.name, name, kind, " ".join(str(error).split()))
 
-    def _read(self, path: Path, align: bool = False) -> Tensor:
-        """(1, 3, 256, 256) in [-1, 1]: the largest face, or else the middle square."""
+    def _target(self, path: Path) -> Tensor:
+        """(1, 3, 256, 256) in [-1, 1], the pixels that an encoder of photographs sees."""
         image = images.read(path)
-        if align:
+        if self.align:
             return images.to_tensor(faces.align(image, "largest", SIZE)[0].picture)
         self.cut += image.width != image.height
         return images.to_tensor(images.middle_square(image, SIZE))
+
+    def _output(self, path: Path) -> Tensor:
+        """(1, 3, 256, 256) in [-1, 1], not rounded again after averaging, as in `as_saved`."""
+        image = images.read(path)
+        self.cut += image.width != image.height
+        square = images.middle_square(image, min(image.size))
+        return images.resize(images.to_tensor(square), SIZE)
 
 
 class Photographs(_Files):
@@ -232,7 +223,7 @@ class Samples(Dataset):
         return self.count
 
     @torch.no_grad()
-    def images(self) -> Iterator[Batch | Failure]:
+    def images(self) -> Iterator[Example | Failure]:
         """Of one z after the other."""
         rng = torch.Generator().manual_seed(self.seed)
         for index in range(self.count):
@@ -240,7 +231,7 @@ class Samples(Dataset):
             image = self.model.decode(self.model.map(z, self.truncation))
             name = f"seed{self.seed}-{index:0{len(str(self.count - 1))}d}"
             try:
-                yield Batch([name], as_saved(image[0]))
+                yield Example(name, as_saved(image[0]))
             except ImageError as error:
                 yield Failure(self.name, name, "broken result", str(error), "sample")
 

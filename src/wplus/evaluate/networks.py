@@ -1,4 +1,4 @@
-"""The nets that only judge: a face net that no loss uses, and the Inception features of FID."""
+"""Networks of metrics: a face network that no loss uses, and the Inception features of FID."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _INCEPTION_GAIN, _INCEPTION_SHIFT = 255 / 256, -1 / 256  # trained on (level −
 
 
 class FaceNet:
-    """A face-recognition net in an ONNX file, run by ONNX Runtime on the CPU.
+    """A face-recognition network in an ONNX file, run by ONNX Runtime on the CPU.
 
-    Faces are cut out of 256² FFHQ-aligned pictures by the fixed crop of the identity loss. No
+    Faces are cut out of 256² FFHQ-aligned images by the fixed crop of the identity loss. No
     detector decides what is scored: one that skips a reconstruction without a face in it would
     spare the model its worst results.
 
@@ -34,7 +34,7 @@ class FaceNet:
             no loss of this library uses.
 
     Raises:
-        FormatError: the file is missing, damaged, or another kind of net.
+        FormatError: the file is missing, damaged, or no face network.
         WeightsError: EdgeFace-S cannot be fetched.
     """
 
@@ -57,23 +57,23 @@ class FaceNet:
             inputs = self._session.get_inputs()
             shape = inputs[0].shape if inputs else []
             if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3:
-                raise FormatError(f"is no face net: it must take (1, 3, S, S), not {shape}")
+                raise FormatError(f"is no face network: it must take (1, 3, S, S), not {shape}")
             self._input = inputs[0].name
             self.size = next((side for side in shape[2:] if isinstance(side, int)), 112)
             probe = self._run(np.zeros((1, 3, self.size, self.size), np.float32))
             if probe.ndim != 2 or len(probe) != 1:
-                raise FormatError(f"is no face net: it must give (1, D), not {probe.shape}")
+                raise FormatError(f"is no face network: it must give (1, D), not {probe.shape}")
 
     def embed(self, images: Tensor) -> Tensor:
-        """Unit vectors (N, D) float32 on the CPU, of pictures (N, 3, 256, 256) in [-1, 1].
+        """Unit vectors (N, D) float32 on the CPU, of images (N, 3, 256, 256) in [-1, 1].
 
-        A row is NaN where the net finds nothing to say (a vector of no length, or not finite).
+        A row is NaN where the network's vector has no length or is not finite.
         """
         if images.ndim != 4 or images.shape[1:] != (3, SIZE, SIZE):
-            raise ValueError(f"faces are judged on (N, 3, {SIZE}, {SIZE}), not {images.shape}")
+            raise ValueError(f"faces are embedded from (N, 3, {SIZE}, {SIZE}), not {images.shape}")
         faces = F.adaptive_avg_pool2d(images[:, :, ROWS, COLUMNS], self.size)
         pixels = faces.detach().cpu().float().numpy()
-        # One by one: EdgeFace-S and other exported nets have a batch of 1 in their graphs.
+        # One by one: EdgeFace-S and other exported networks have a batch of 1 in their graphs.
         rows = [self._run(pixels[i : i + 1]) for i in range(len(pixels))]
         vectors = torch.from_numpy(np.concatenate(rows))
         length = vectors.norm(dim=1, keepdim=True)
@@ -84,15 +84,17 @@ class FaceNet:
         try:
             return np.asarray(self._session.run(None, {self._input: pixels})[0], np.float32)
         except Exception as error:
-            raise FormatError(f"the face net {self.name} does not run: {line(error)}") from error
+            raise FormatError(
+                f"the face network {self.name} does not run: {line(error)}"
+            ) from error
 
 
 class InceptionFeatures:
-    """The 2,048 features that FID is defined on, from the net that FID is defined by.
+    """The 2,048 features of the network that FID is defined by.
 
     The file is TorchScript, so its own program runs, not one of this library. That is acceptable
-    for this file and no other: its sum is checked before it is loaded, it is the one that was
-    looked at (convolutions, pooling and nothing else), and TorchScript holds no Python.
+    for this file and no other: its sum is checked before it is loaded, its code was read
+    (convolutions, pooling and nothing else), and TorchScript holds no Python.
 
     Args:
         device: where it runs.
@@ -116,7 +118,7 @@ class InceptionFeatures:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (N, 2048) float32 of pictures (N, 3, H, W) in [-1, 1]."""
+        """Features (N, 2048) float32 of images (N, 3, H, W) in [-1, 1]."""
         pixels = tensorflow_resize(images.to(self.device, torch.float32), INCEPTION_SIZE)
         features: Tensor = self._net(pixels * _INCEPTION_GAIN + _INCEPTION_SHIFT)
         if features.shape != (len(images), self.dimension):
@@ -127,7 +129,7 @@ class InceptionFeatures:
 def tensorflow_resize(images: Tensor, size: int) -> Tensor:
     """Bilinear (N, C, H, W) -> (N, C, size, size) as TensorFlow 1 did it, which FID is tied to.
 
-    Pixel i of the result lies at i·H/size of the picture: corners, not centers of pixels, are
+    Pixel i of the result lies at i·H/size of the image: corners, not centers of pixels, are
     aligned, and nothing is smoothed. Every published FID that follows the original does the same.
     """
     rows = _bilinear(images.shape[2], size).to(images)

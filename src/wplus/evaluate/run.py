@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wplus.errors import ConfigError, ImageError
-from wplus.evaluate.datasets import Batch, Dataset, as_saved
+from wplus.evaluate.datasets import Dataset, Example, as_saved
 from wplus.evaluate.methods import Method
 from wplus.evaluate.metrics import METRICS, Scorer
 from wplus.evaluate.results import Failure, MethodScores, Report, SetValue
@@ -67,7 +67,7 @@ def evaluate(
             _Tally(dataset.name, method.name if method else FILES, scorer) for method in used
         ]
         for group in dataset.batches(batch, report.failures):
-            targets = scorer.features(group.targets)
+            targets = scorer.features(_targets(group))
             made = [_reconstruct(method, group, warm) for method in used]
             for tally, one in zip(tallies, made):
                 tally.add(group, targets, one, report.failures)
@@ -96,16 +96,20 @@ class _Made:
     seconds: float | None = None
 
 
-def _reconstruct(method: Method | None, group: Batch, warm: set[str]) -> _Made:
+def _targets(group: Sequence[Example]) -> Tensor:
+    return torch.cat([example.target for example in group])
+
+
+def _reconstruct(method: Method | None, group: Sequence[Example], warm: set[str]) -> _Made:
     """Run a method, after a warm-up the first time; or take the outputs that exist."""
     if method is None:
-        assert group.outputs is not None
-        return _Made(group.outputs.chunk(len(group.names)))
+        return _Made([example.output for example in group if example.output is not None])
+    targets = _targets(group)
     if method.name not in warm:
-        (method.warm_up or method.run)(group.targets)
+        (method.warm_up or method.run)(targets)
         warm.add(method.name)
     started = time.perf_counter()  # nothing is pending: scores were moved to the CPU
-    outputs = method.run(group.targets)
+    outputs = method.run(targets)
     _synchronize(outputs.device)
     seconds = time.perf_counter() - started
     images: list[Tensor | ImageError] = []
@@ -137,14 +141,18 @@ class _Tally:
         self.sets = {name: (make(), make()) for name, make in makers.items() if make is not None}
 
     def add(
-        self, group: Batch, targets: Mapping[str, Any], made: _Made, failures: list[Failure]
+        self,
+        group: Sequence[Example],
+        targets: Mapping[str, Any],
+        made: _Made,
+        failures: list[Failure],
     ) -> None:
         """Score a batch; a broken result counts as an image, but has no values."""
 
         def fail(index: int, kind: str, reason: str) -> None:
-            failures.append(Failure(self.data, group.names[index], kind, reason, self.method))
+            failures.append(Failure(self.data, group[index].name, kind, reason, self.method))
 
-        columns = {name: np.full(len(group.names), np.nan) for name in self.values}
+        columns = {name: np.full(len(group), np.nan) for name in self.values}
         good = {i: image for i, image in enumerate(made.images) if isinstance(image, Tensor)}
         for index, image in enumerate(made.images):
             if index not in good:
@@ -152,8 +160,8 @@ class _Tally:
         if good:
             rows = list(good)
             outputs = self.scorer.features(torch.cat(list(good.values())))
-            if len(good) < len(group.names):
-                targets = self.scorer.features(group.targets[rows])
+            if len(good) < len(group):
+                targets = self.scorer.features(_targets([group[i] for i in rows]))
             for name, values in self.scorer.compare(outputs, targets).items():
                 columns[name][rows] = values.numpy()
                 for index in (i for i in rows if np.isnan(columns[name][i])):
@@ -161,11 +169,11 @@ class _Tally:
             for name, (of_outputs, of_targets) in self.sets.items():
                 of_outputs.update(outputs[name])
                 of_targets.update(targets[name])
-        self.names += group.names
+        self.names += [example.name for example in group]
         for name, column in columns.items():
             self.values[name] += column.tolist()
         if made.seconds is not None:
-            self.seconds += [made.seconds / len(group.names)] * len(group.names)
+            self.seconds += [made.seconds / len(group)] * len(group)
 
     def scores(self, batch: int, seed: int) -> MethodScores:
         """The scores so far."""
@@ -195,15 +203,18 @@ def _notes(dataset: Dataset, scores: MethodScores) -> list[str]:
 
 
 def _offer(
-    sheets: Sequence[Sheet], group: Batch, tallies: Sequence[_Tally], made: Sequence[_Made]
+    sheets: Sequence[Sheet],
+    group: Sequence[Example],
+    tallies: Sequence[_Tally],
+    made: Sequence[_Made],
 ) -> None:
     """Offer the images of a batch, with their scores, to the sheets."""
-    first = len(tallies[0].names) - len(group.names)
-    for i, name in enumerate(group.names):
+    first = len(tallies[0].names) - len(group)
+    for i, example in enumerate(group):
         cells = []
         for tally, one in zip(tallies, made):
             image = one.images[i]
             scores = {metric: values[first + i] for metric, values in tally.values.items()}
             cells.append(Cell(tally.method, image if isinstance(image, Tensor) else None, scores))
         for sheet in sheets:
-            sheet.offer(Row(name, group.targets[i : i + 1], cells))
+            sheet.offer(Row(example.name, example.target, cells))
