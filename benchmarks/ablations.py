@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wplus.generators import mobile, stylegan2
+from wplus.generators import banded, mobile, stylegan2
 from wplus.nn import rows
-from wplus.nn.modulated import demodulation, per_channel
+from wplus.nn.modulated import GAIN, demodulation, per_channel
 
 NEVER = 2**62
 Ablation = Callable[[], AbstractContextManager[Any]]
@@ -69,8 +69,8 @@ def scaled_activations() -> Iterator[None]:
 
     def unfolded(layer: stylegan2.StyledConv, w: Tensor) -> tuple[Tensor, Tensor]:
         style = layer.affine(w) * layer.scale
-        gain = demodulation(layer.weight, style) * stylegan2.GAIN
-        factors[layer.upsample] = (style, gain, layer.bias * stylegan2.GAIN)
+        gain = demodulation(layer.weight, style) * GAIN
+        factors[layer.upsample] = (style, gain, layer.bias * GAIN)
         return layer.weight, torch.zeros_like(layer.bias)
 
     def around(convolve: Callable[..., Tensor], up: bool) -> Callable[..., Tensor]:
@@ -82,7 +82,7 @@ def scaled_activations() -> Iterator[None]:
         return scaled
 
     with (
-        patch.object(stylegan2.StyledConv, "folded", unfolded),
+        patch.object(banded, "folded", unfolded),
         patch.object(rows, "up_convolution_rows", around(up_rows, up=True)),
         patch.object(rows, "convolution_rows", around(same_rows, up=False)),
     ):
@@ -114,8 +114,11 @@ def together(*parts: Ablation) -> Ablation:
 
 contiguous: Ablation = partial(patch.object, torch, "channels_last", torch.contiguous_format)
 one_band: Ablation = partial(patch.object, rows, "BAND_BYTES", NEVER)
-whole: Ablation = partial(patch.object, stylegan2, "WHOLE_BYTES", NEVER)
-plain_upsample: Ablation = partial(patch.object, stylegan2, "upsample2x", upsample)
+whole: Ablation = partial(patch.object, banded, "STYLEGAN2_BYTES", NEVER)
+plain_upsample = together(
+    partial(patch.object, stylegan2, "upsample2x", upsample),
+    partial(patch.object, banded, "upsample2x", upsample),
+)
 
 STYLEGAN2: Mapping[str, Ablation] = {
     "channels-last: contiguous NCHW instead": contiguous,
@@ -135,7 +138,7 @@ STAIRS: Mapping[str, Ablation] = {
 }
 """From the plain reading to ours, one step after the other."""
 
-mobile_whole: Ablation = partial(patch.object, mobile, "WHOLE_BYTES", NEVER)
+mobile_whole: Ablation = partial(patch.object, banded, "MOBILE_BYTES", NEVER)
 MOBILE: Mapping[str, Ablation] = {
     "channels-last: contiguous NCHW instead": contiguous,
     "bands of rows: whole pictures instead": mobile_whole,

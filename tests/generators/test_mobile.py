@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wplus.errors import ConfigError
-from wplus.generators import MobileStyleGAN, mobile
+from wplus.generators import MobileStyleGAN, banded, mobile
 from wplus.nn import rows
 
 WIDE = 1 << 40
@@ -91,16 +91,16 @@ def test_gradients_of_the_weights() -> None:
 def test_bands_equal_the_whole(fewest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = tiny()
     codes = codes_for(generator, 2).requires_grad_()
-    monkeypatch.setattr(mobile, "WHOLE_BYTES", WIDE)
+    monkeypatch.setattr(banded, "MOBILE_BYTES", WIDE)
     whole = generator.synthesize(codes)
     pattern = torch.randn_like(whole)
     (expected,) = torch.autograd.grad(whole, codes, pattern)
-    monkeypatch.setattr(mobile, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(banded, "MOBILE_BYTES", 0)
     monkeypatch.setattr(rows, "BAND_BYTES", 1)
     monkeypatch.setattr(rows, "FEWEST_ROWS", fewest)
-    banded = generator.synthesize(codes)
-    close(banded, whole)
-    close(torch.autograd.grad(banded, codes, pattern)[0], expected)
+    found = generator.synthesize(codes)
+    close(found, whole)
+    close(torch.autograd.grad(found, codes, pattern)[0], expected)
     silent = [torch.zeros(1, dtype=torch.float64)] * 7
     with torch.no_grad():
         close(generator.synthesize(codes), whole)
@@ -113,19 +113,19 @@ def test_only_large_layers_run_in_bands(monkeypatch: pytest.MonkeyPatch) -> None
     codes = codes_for(generator, 1)
     expected = plain.mobilestylegan(generator.state_dict(), codes)
     seen: list[int] = []
-    in_bands = mobile.Block.in_bands
+    in_bands = banded.mobile_block
 
     def spy(block: mobile.Block, *args: Any) -> Any:
         seen.append(block.resolution)
         return in_bands(block, *args)
 
-    monkeypatch.setattr(mobile.Block, "in_bands", spy)
+    monkeypatch.setattr(banded, "mobile_block", spy)
     largest = 8 * 32 * 32 * 8
-    for limit, banded in ((largest, []), (largest - 1, [32]), (0, [8, 16, 32])):
-        monkeypatch.setattr(mobile, "WHOLE_BYTES", limit)
+    for limit, sizes in ((largest, []), (largest - 1, [32]), (0, [8, 16, 32])):
+        monkeypatch.setattr(banded, "MOBILE_BYTES", limit)
         seen.clear()
         close(generator.synthesize(codes), expected)
-        assert seen == banded
+        assert seen == sizes
 
 
 @pytest.mark.parametrize("limit", [0, WIDE])
@@ -133,7 +133,7 @@ def test_only_large_layers_run_in_bands(monkeypatch: pytest.MonkeyPatch) -> None
 def test_random_noise_has_the_strength_of_the_stored_and_belongs_to_its_seed(
     trains: bool, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mobile, "WHOLE_BYTES", limit)
+    monkeypatch.setattr(banded, "MOBILE_BYTES", limit)
     generator = tiny()
     strengths = [0.0, 0.1, 0.5, 1.0, 0.3, 0.0, 2.0]
     stored = [map_ for name, map_ in generator.named_buffers() if name.endswith("noise")]
@@ -181,12 +181,12 @@ def test_codes_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("limit", [0, WIDE])
 def test_no_codes_give_no_images(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mobile, "WHOLE_BYTES", limit)
+    monkeypatch.setattr(banded, "MOBILE_BYTES", limit)
     assert tiny().synthesize(torch.zeros(0, 11, 10)).shape == (0, 3, 64, 64)
 
 
 def test_codes_and_weights_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mobile, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(banded, "MOBILE_BYTES", 0)
     generator = tiny()
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     codes = codes_for(generator, 1)
@@ -212,7 +212,7 @@ def test_single_precision() -> None:
 def test_half_precision_is_close(
     whole: bool, trains: bool, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mobile, "WHOLE_BYTES", limit)
+    monkeypatch.setattr(banded, "MOBILE_BYTES", limit)
     generator = tiny(stem_channels=32, channels=(64, 32, 32)).float().requires_grad_(trains)
     codes = codes_for(generator, 2).float().requires_grad_()
     expected = generator.synthesize(codes)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wplus.errors import ConfigError
-from wplus.generators import StyleGAN2, stylegan2
+from wplus.generators import StyleGAN2, banded, stylegan2
 from wplus.nn import rows
 
 WIDE = 1 << 40
@@ -98,20 +98,19 @@ def test_gradients_of_the_weights() -> None:
 def test_bands_equal_the_whole(
     fewest: int, clamp: float | None, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stylegan2, "KEPT_BYTES", kept)
+    monkeypatch.setattr(banded, "KEPT_BYTES", kept)
     generator = tiny(clamp=clamp)
     codes = codes_for(generator, 2).requires_grad_()
     pattern = torch.randn(2, 3, 32, 32, dtype=torch.float64)
-    monkeypatch.setattr(stylegan2, "WHOLE_BYTES", WIDE)
+    monkeypatch.setattr(banded, "STYLEGAN2_BYTES", WIDE)
     whole = generator.synthesize(codes)
     (expected,) = torch.autograd.grad(whole, codes, pattern)
-    monkeypatch.setattr(stylegan2, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(banded, "STYLEGAN2_BYTES", 0)
     monkeypatch.setattr(rows, "BAND_BYTES", 1)
     monkeypatch.setattr(rows, "FEWEST_ROWS", fewest)
-    banded = generator.synthesize(codes)
-    close(banded, whole)
-    (found,) = torch.autograd.grad(banded, codes, pattern)
-    close(found, expected)
+    found = generator.synthesize(codes)
+    close(found, whole)
+    close(torch.autograd.grad(found, codes, pattern)[0], expected)
     with torch.no_grad():
         close(generator.synthesize(codes), whole)
     with torch.inference_mode():
@@ -129,25 +128,29 @@ def test_only_large_layers_run_in_bands(monkeypatch: pytest.MonkeyPatch) -> None
     codes = codes_for(generator, 1)
     expected = plain.stylegan2(generator.state_dict(), codes)
     seen: list[int] = []
-    in_bands = stylegan2.Block.in_bands
+    in_bands = banded.stylegan2_block
 
     def spy(block: stylegan2.Block, *args: Any) -> Any:
         seen.append(block.resolution)
         return in_bands(block, *args)
 
-    monkeypatch.setattr(stylegan2.Block, "in_bands", spy)
-    for limit, banded in ((4 * 32 * 32 * 8, []), (4 * 32 * 32 * 8 - 1, [32]), (0, [8, 16, 32])):
-        monkeypatch.setattr(stylegan2, "WHOLE_BYTES", limit)
+    monkeypatch.setattr(banded, "stylegan2_block", spy)
+    for limit, sizes in (
+        (4 * 32 * 32 * 8, []),
+        (4 * 32 * 32 * 8 - 1, [32]),
+        (0, [8, 16, 32]),
+    ):
+        monkeypatch.setattr(banded, "STYLEGAN2_BYTES", limit)
         seen.clear()
         close(generator.synthesize(codes), expected)
-        assert seen == banded
+        assert seen == sizes
 
 
-@pytest.mark.parametrize("banded", [False, True])
-def test_clamp(banded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("in_bands", [False, True])
+def test_clamp(in_bands: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = tiny(clamp=0.8)
     codes = codes_for(generator, 2).requires_grad_()
-    monkeypatch.setattr(stylegan2, "WHOLE_BYTES", 0 if banded else WIDE)
+    monkeypatch.setattr(banded, "STYLEGAN2_BYTES", 0 if in_bands else WIDE)
     expected = plain.stylegan2(generator.state_dict(), codes, clamp=0.8)
     free = plain.stylegan2(generator.state_dict(), codes)
     assert (free - expected).abs().max() > 0.1, "the clamp must matter"
@@ -181,7 +184,7 @@ def random_maps(rng: torch.Generator, count: int) -> list[Tensor]:
 def test_random_noise_belongs_to_its_seed(
     trains: bool, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stylegan2, "WHOLE_BYTES", limit)
+    monkeypatch.setattr(banded, "STYLEGAN2_BYTES", limit)
     generator = tiny().requires_grad_(trains)
     codes = codes_for(generator, 3)
 
@@ -230,12 +233,12 @@ def test_codes_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("limit", [0, WIDE])
 def test_no_codes_give_no_images(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stylegan2, "WHOLE_BYTES", limit)
+    monkeypatch.setattr(banded, "STYLEGAN2_BYTES", limit)
     assert tiny().synthesize(torch.zeros(0, 8, 12)).shape == (0, 3, 32, 32)
 
 
 def test_codes_and_weights_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stylegan2, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(banded, "STYLEGAN2_BYTES", 0)
     generator = tiny(clamp=0.5)
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     codes = codes_for(generator, 1)
@@ -264,7 +267,7 @@ def test_single_precision() -> None:
 def test_half_precision_is_close(
     whole: bool, trains: bool, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stylegan2, "WHOLE_BYTES", limit)
+    monkeypatch.setattr(banded, "STYLEGAN2_BYTES", limit)
     generator = tiny(channel_base=1024, channel_max=32).float().requires_grad_(trains)
     codes = codes_for(generator, 2).float().requires_grad_()
     expected = generator.synthesize(codes)

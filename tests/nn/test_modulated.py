@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wplus.nn.modulated import demodulation, per_channel, wide
+from wplus.nn.modulated import demodulation, per_channel, to_float32
 
 
 def test_factor_is_the_inverse_norm_of_the_modulated_weight() -> None:
@@ -46,7 +46,7 @@ def test_half_precision_has_no_say_in_the_sum() -> None:
         found = demodulation(weight.to(dtype), style.to(dtype))
         assert found.dtype == torch.float32
         np.testing.assert_allclose(found, expected, rtol=1e-2)
-    assert wide(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+    assert to_float32(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
 
 
 def test_gradients_reach_weight_and_style() -> None:

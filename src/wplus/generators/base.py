@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
 from typing import Literal
 
@@ -59,6 +59,26 @@ class Generator(nn.Module, ABC):
         return self.mean_w.device
 
     @abstractmethod
+    def levels(
+        self,
+        codes: Tensor,
+        noises: Sequence[Tensor | None],
+        corrections: Corrections,
+        wanted: Set[int],
+    ) -> dict[int, Tensor]:
+        """The features of some resolutions, and the image, which is the level of `resolution`.
+
+        Args:
+            codes: (N, L, style_dim), on a CPU with frozen weights (`runs_banded`) of one sample.
+            noises: the noise maps of all layers, see `noise_maps`.
+            corrections: to be added to features on the way.
+            wanted: keys of `feature_channels`, or `resolution`; later layers need not run.
+
+        Returns:
+            By resolution R: features (N, C, R, R) of the convolutions' type, corrections included,
+            or the image (N, 3, R, R) float32.
+        """
+
     def synthesize(
         self,
         codes: Tensor,
@@ -81,8 +101,12 @@ class Generator(nn.Module, ABC):
         Raises:
             ConfigError: the codes have another shape, or the corrections do not fit.
         """
+        codes, corrections = self.broadcast(codes), corrections or {}
+        self.check_features(len(codes), corrections)
+        if not len(codes):
+            return codes.new_zeros((0, 3, self.resolution, self.resolution), dtype=torch.float32)
+        return self._levels(codes, {self.resolution}, corrections, noise, rng)[self.resolution]
 
-    @abstractmethod
     def pyramid(
         self,
         codes: Tensor,
@@ -104,6 +128,32 @@ class Generator(nn.Module, ABC):
         Raises:
             ConfigError: there are no layers at a resolution, or something does not fit.
         """
+        codes, corrections, wanted = self.broadcast(codes), corrections or {}, set(resolutions)
+        self.check_features(len(codes), corrections, *wanted)
+        return self._levels(codes, wanted, corrections, noise)
+
+    def _levels(
+        self,
+        codes: Tensor,
+        wanted: Set[int],
+        corrections: Corrections,
+        noise: Noise,
+        rng: torch.Generator | None = None,
+    ) -> dict[int, Tensor]:
+        if not self.runs_banded(codes) or len(codes) == 1:
+            return self.levels(codes, self.noise_maps(len(codes), noise, rng), corrections, wanted)
+        # Sample by sample the activations stay in the cache; a batch gains nothing here.
+        singles = [
+            self._levels(
+                codes[i : i + 1],
+                wanted,
+                {size: extra[i : i + 1] for size, extra in corrections.items()},
+                noise,
+                rng,
+            )
+            for i in range(len(codes))
+        ]
+        return {size: torch.cat([single[size] for single in singles]) for size in singles[0]}
 
     def features(
         self,
@@ -167,9 +217,8 @@ class Generator(nn.Module, ABC):
     ) -> list[Tensor | None]:
         """The noise maps of all layers in order, for a batch of `count`.
 
-        Random ones are standard normal, and drawn sample after sample, not layer after layer: a
-        batch gets what its samples get one at a time, so that an image depends on the seed of
-        `rng` and not on the device or on the way through the generator.
+        Random maps are standard normal and drawn sample after sample, not layer after layer, so
+        that an image depends on the seed of `rng`, but not on the batch, nor on the device.
 
         Returns:
             For each layer (1 or count, 1, R, R), or None for no noise.
@@ -237,11 +286,3 @@ def corrected(x: Tensor, corrections: Corrections) -> Tensor:
     """Features (N, C, R, R) with what is to be added to them."""
     extra = corrections.get(x.shape[-1])
     return x if extra is None else x + extra.to(x.dtype)
-
-
-def one_by_one(
-    codes: Tensor, corrections: Corrections
-) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:
-    """Codes (N, …) and their corrections as N batches of one."""
-    for i, code in enumerate(codes):
-        yield code[None], {size: extra[i : i + 1] for size, extra in corrections.items()}

@@ -7,36 +7,18 @@ transform, and the image is made once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence, Set
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wplus.errors import ConfigError
-from wplus.generators.base import Corrections, Generator, Noise, corrected, one_by_one
-from wplus.nn import rows
+from wplus.generators import banded
+from wplus.generators.base import Corrections, Generator, corrected
 from wplus.nn.haar import inverse_haar
-from wplus.nn.modulated import per_channel, wide
-
-SLOPE = 0.2
-GAIN = 2.0**0.5
-WHOLE_BYTES = 6 * 2**20  # layers below this size are computed whole: they stay in the cache
-
-
-class Mapping(nn.Module):
-    """z -> w: pixel norm, then fully connected layers (their learning-rate scale is folded in)."""
-
-    def __init__(self, style_dim: int, num_layers: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(style_dim, style_dim) for _ in range(num_layers))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(N, style_dim) -> (N, style_dim)."""
-        x = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), SLOPE) * GAIN
-        return x
+from wplus.nn.mapping import Mapping
+from wplus.nn.modulated import SLOPE, per_channel, to_float32
 
 
 class SeparableConv(nn.Module):
@@ -57,22 +39,14 @@ class SeparableConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """(N, in, R, R), (N, style_dim) -> (N, out, R, R)."""
-        x = x * per_channel(self.affine(w), x)
-        x = F.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
-        return activate(F.conv2d(x, self.pointwise, self.bias), noise)
+        return self.convolve(x * per_channel(self.affine(w), x), self.depthwise, (1, 1), noise)
 
-    def rows(
-        self, slab: Tensor, depthwise: Tensor, noise: Tensor | None, above: int, below: int
+    def convolve(
+        self, x: Tensor, depthwise: Tensor, padding: tuple[int, int], noise: Tensor | None
     ) -> Tensor:
-        """The same for a slab of rows with its neighbors, the style already in `depthwise`."""
-        slab = rows.pad_rows(slab, above, below)
-        slab = F.conv2d(slab, depthwise, padding=(0, 1), groups=slab.shape[1])
-        return activate(F.conv2d(slab, self.pointwise, self.bias), noise)
-
-    def styled_depthwise(self, w: Tensor) -> Tensor:
-        """(in, 1, 3, 3): for one sample, the scale of a channel can go into its filter."""
-        style: Tensor = self.affine(w)
-        return (self.depthwise * style[0, :, None, None, None]).to(self.depthwise.dtype)
+        """The two convolutions and the activation of a scaled input."""
+        x = F.conv2d(x, depthwise, padding=padding, groups=x.shape[1])
+        return activate(F.conv2d(x, self.pointwise, self.bias), noise)
 
 
 def activate(x: Tensor, noise: Tensor | None) -> Tensor:
@@ -116,65 +90,12 @@ class Block(nn.Module):
         """(N, in, H, W) sub-bands, scaled by style (N, in), to (N, in / 4, 2H, 2W)."""
         return inverse_haar(x * per_channel(style * 0.5, x))
 
-    def forward(self, x: Tensor, codes: Tensor, noises: list[Tensor | None]) -> Tensor:
-        """(N, in, R/2, R/2) and codes (N, 3, style_dim) to (N, out, R, R)."""
+    def forward(self, x: Tensor, codes: Tensor, noises: Sequence[Tensor | None]) -> Tensor:
+        """(N, in, R/2, R/2) and codes (N, 3 or more, style_dim) to (N, out, R, R)."""
         x = self.up(x, self.up_affine(codes[:, 0]))
         x = self.conv1(x, codes[:, 1], noises[0])
         x = self.conv2(x, codes[:, 2], noises[1])
         return x
-
-    def in_bands(
-        self,
-        x: Tensor,
-        codes: Tensor,
-        noises: list[Tensor | None],
-        to_image: ToImage | None = None,
-        w: Tensor | None = None,
-    ) -> Tensor:
-        """The same for one sample and frozen weights, a band of rows at a time.
-
-        With `to_image` and its style `w`, the result is the image: the largest activations are
-        never whole.
-        """
-        size = self.resolution
-
-        def run(
-            band: rows.Band,
-            slab: Tensor,
-            style: Tensor,
-            filters1: Tensor,
-            noise1: Tensor | None,
-            filters2: Tensor,
-            noise2: Tensor | None,
-            image_weight: Tensor | None,
-        ) -> tuple[Tensor, ...]:
-            # conv2 needs rows low … high of conv1, which needs one more on either side.
-            above, below = int(band.first == 0), int(band.end == size)
-            low, high = band.first - 1 + above, band.end + 1 - below
-            above1, below1 = int(low == 0), int(high == size)
-            low1, high1 = low - 1 + above1, high + 1 - below1
-            slab = self.up(slab, style)[:, :, low1 % 2 :][:, :, : high1 - low1]
-            slab = self.conv1.rows(slab, filters1, rows.cut(noise1, low, high), above1, below1)
-            noise2 = rows.cut(noise2, band.first, band.end)
-            slab = self.conv2.rows(slab, filters2, noise2, above, below)
-            return (slab if to_image is None else to_image.finish(slab, image_weight),)
-
-        plan = []
-        for first, end in rows.cuts(size, self.out_channels * size * x.element_size()):
-            low, high = max(0, first - 2), min(size, end + 2)
-            plan.append(rows.Band(first, end, low // 2, (high + 1) // 2))
-        (result,) = rows.banded(
-            run,
-            plan,
-            x,
-            self.up_affine(codes[:, 0]),
-            self.conv1.styled_depthwise(codes[:, 1]),
-            noises[0],
-            self.conv2.styled_depthwise(codes[:, 2]),
-            noises[1],
-            None if to_image is None or w is None else to_image.folded(w),
-        )
-        return result
 
 
 class ToImage(nn.Module):
@@ -200,7 +121,7 @@ class ToImage(nn.Module):
     def finish(self, x: Tensor, weight: Tensor | None) -> Tensor:
         """Features to the image, with a styled weight."""
         assert weight is not None
-        return inverse_haar(wide(F.conv2d(x, weight, self.bias)) * 0.5)
+        return inverse_haar(to_float32(F.conv2d(x, weight, self.bias)) * 0.5)
 
 
 class MobileStyleGAN(Generator):
@@ -229,7 +150,7 @@ class MobileStyleGAN(Generator):
         if min(style_dim, mapping_layers) < 1:
             raise ConfigError("style_dim and mapping_layers must be at least 1")
         self.style_dim = style_dim
-        self.mapping = Mapping(style_dim, mapping_layers)
+        self.mapping = Mapping(nn.Linear(style_dim, style_dim) for _ in range(mapping_layers))
         self.constant = nn.Parameter(torch.randn(1, stem_channels, 4, 4))
         self.stem = Stem(stem_channels, style_dim)
         self.blocks = nn.ModuleList(
@@ -243,83 +164,38 @@ class MobileStyleGAN(Generator):
         self.resolution = 2 * sizes[-1]
         self.style_resolutions = (4, *(size for size in sizes for _ in range(3)), self.resolution)
 
-    def synthesize(
+    def levels(
         self,
         codes: Tensor,
-        noise: Noise = "fixed",
-        rng: torch.Generator | None = None,
-        corrections: Corrections | None = None,
-    ) -> Tensor:
-        """See `Generator.synthesize`. "random" noise has the strength of the stored maps."""
-        codes, corrections = self.broadcast(codes), corrections or {}
-        self.check_features(len(codes), corrections)
-        if not len(codes):
-            return codes.new_zeros((0, 3, self.resolution, self.resolution), dtype=torch.float32)
-        banded = self.runs_banded(codes)
-        if banded and len(codes) > 1:
-            # Sample by sample the activations stay in the cache; a batch gains nothing here.
-            singles = one_by_one(codes, corrections)
-            return torch.cat([self.synthesize(code, noise, rng, own) for code, own in singles])
-        maps = self.noise_maps(len(codes), noise, rng)
-        x = self._begin(codes, maps)
+        noises: Sequence[Tensor | None],
+        corrections: Corrections,
+        wanted: Set[int],
+    ) -> dict[int, Tensor]:
+        """See `Generator.levels`."""
+        in_bands = self.runs_banded(codes)
+        found: dict[int, Tensor] = {}
+        constant = self.constant.contiguous(memory_format=torch.channels_last)
+        x: Tensor = self.stem(constant, codes[:, 0], noises[0])
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            last = block.resolution * 2 == self.resolution and block.resolution not in corrections
-            if banded and last and _is_large(block, x):
-                styles, noises = codes[:, 3 * i + 1 : 3 * i + 4], maps[2 * i + 1 : 2 * i + 3]
-                return block.in_bands(x, styles, noises, self.to_image, codes[:, -1])
-            x = corrected(self._advance(i, x, codes, maps, banded), corrections)
-        image: Tensor = self.to_image(x, codes[:, -1])
-        return image
-
-    def pyramid(
-        self,
-        codes: Tensor,
-        resolutions: Iterable[int],
-        noise: Noise = "fixed",
-        corrections: Corrections | None = None,
-    ) -> dict[int, Tensor]:
-        """See `Generator.pyramid`."""
-        codes, corrections, wanted = self.broadcast(codes), corrections or {}, set(resolutions)
-        self.check_features(len(codes), corrections, *wanted)
-        banded = self.runs_banded(codes)
-        if banded and len(codes) > 1:
-            singles = [
-                self.pyramid(code, wanted, noise, own)
-                for code, own in one_by_one(codes, corrections)
-            ]
-            return {size: torch.cat([single[size] for single in singles]) for size in wanted}
-        maps = self.noise_maps(len(codes), noise, None)
-        x, found = self._begin(codes, maps), {}
-        for i, size in enumerate(self.feature_channels):
+            size = block.resolution
             if size > max(wanted, default=0):
-                break
-            x = corrected(self._advance(i, x, codes, maps, banded), corrections)
+                return found
+            inputs = x, codes[:, 3 * i + 1 : 3 * i + 5], noises[2 * i + 1 : 2 * i + 3]
+            if in_bands and banded.activation_bytes(block, x) > banded.MOBILE_BYTES:
+                if 2 * size == self.resolution and size not in (*wanted, *corrections):
+                    found[self.resolution] = banded.mobile_block(block, *inputs, self.to_image)
+                    return found
+                x = banded.mobile_block(block, *inputs)
+            else:
+                x = block(*inputs)
+            x = corrected(x, corrections)
             if size in wanted:
                 found[size] = x
+        if self.resolution in wanted:
+            found[self.resolution] = self.to_image(x, codes[:, -1])
         return found
-
-    def _begin(self, codes: Tensor, maps: list[Tensor | None]) -> Tensor:
-        constant = self.constant.contiguous(memory_format=torch.channels_last)
-        x: Tensor = self.stem(constant, codes[:, 0], maps[0])
-        return x
-
-    def _advance(
-        self, i: int, x: Tensor, codes: Tensor, maps: list[Tensor | None], banded: bool
-    ) -> Tensor:
-        """Block i, in bands of rows where it is large and weights are frozen."""
-        block = self.blocks[i]
-        assert isinstance(block, Block)
-        styles, noises = codes[:, 3 * i + 1 : 3 * i + 4], maps[2 * i + 1 : 2 * i + 3]
-        if banded and _is_large(block, x):
-            return block.in_bands(x, styles, noises)
-        out: Tensor = block(x, styles, noises)
-        return out
 
     def draw_noise(self, stored: Tensor, rng: torch.Generator | None) -> Tensor:
         """A random map of the strength of the stored one, which has it folded in."""
-        return super().draw_noise(stored, rng) * wide(stored).std().to(stored.dtype)
-
-
-def _is_large(block: Block, x: Tensor) -> bool:
-    return block.out_channels * block.resolution**2 * x.element_size() > WHOLE_BYTES
+        return super().draw_noise(stored, rng) * to_float32(stored).std().to(stored.dtype)

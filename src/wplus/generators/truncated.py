@@ -18,7 +18,7 @@ from wplus.formats.strict import load_strict
 from wplus.generators.base import Generator, Noise
 from wplus.generators.mobile import MobileStyleGAN
 from wplus.nn.haar import inverse_haar
-from wplus.nn.modulated import per_channel, wide
+from wplus.nn.modulated import per_channel, to_float32
 
 FILES = {"mobilestylegan-ffhq": "mobilestylegan-ffhq-short.safetensors"}
 """Heads by the `weights_id` of the generator that they were fitted to."""
@@ -51,7 +51,7 @@ class TruncatedHead(nn.Module):
         x = x.to(self.direct.weight.dtype)  # features can be of lower precision
         x = x * per_channel(self.affine(w), x)
         bands = self.direct(x) + self.correct(F.leaky_relu(self.narrow(x), 0.2))
-        return inverse_haar(wide(bands))
+        return inverse_haar(to_float32(bands))
 
 
 class TruncatedGenerator(nn.Module):

@@ -19,7 +19,7 @@ from wplus.errors import ConfigError
 from wplus.losses.identity import COLUMNS, ROWS, SIZE, IdentityLoss
 from wplus.losses.perceptual import LPIPS
 from wplus.losses.similarity import SimilarityLoss
-from wplus.nn.modulated import wide
+from wplus.nn.modulated import to_float32
 from wplus.tasks import TERMS
 
 LOGGED = {name: {"identity": "id", "regularization": "reg"}.get(name, name) for name in TERMS}
@@ -146,14 +146,14 @@ class Objective(nn.Module):
                     f"targets must be (N, 3, {SIZE}, {SIZE}), not {tuple(target.shape)}, and the"
                     " weighted terms need an output"
                 )
-            output = _as_small(functional.adaptive_avg_pool2d(wide(output), SIZE), detail)
+            output = _as_small(functional.adaptive_avg_pool2d(to_float32(output), SIZE), detail)
             terms |= self._of_images(source, target, output)
         if self.weights["regularization"]:
-            offsets = wide(codes) - mean_codes
+            offsets = to_float32(codes) - mean_codes
             terms["reg"] = torch.linalg.vector_norm(offsets, dim=(1, 2)).mean()
         if self.weights["code"] and true_codes is not None:
             here = slice(None) if known is None else known
-            errors = wide(codes)[here] - true_codes[here]
+            errors = to_float32(codes)[here] - true_codes[here]
             count = len(errors) if known_count is None else known_count
             if count:
                 total = errors.square().mean(dim=(1, 2)).sum()

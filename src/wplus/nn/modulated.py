@@ -11,10 +11,14 @@ weight is smaller than the activations, at the high resolutions.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 EPSILON = 1e-8
+SLOPE = 0.2  # of the leaky ReLU
+GAIN = math.sqrt(2.0)  # keeps the variance through the leaky ReLU
 
 
 def demodulation(weight: Tensor, style: Tensor) -> Tensor:
@@ -27,11 +31,11 @@ def demodulation(weight: Tensor, style: Tensor) -> Tensor:
     Returns:
         (N, out), in float32 at least.
     """
-    energy = wide(weight).square().sum(dim=(2, 3))  # (out, in)
-    return torch.rsqrt(wide(style).square() @ energy.t() + EPSILON)
+    energy = to_float32(weight).square().sum(dim=(2, 3))  # (out, in)
+    return torch.rsqrt(to_float32(style).square() @ energy.t() + EPSILON)
 
 
-def wide(x: Tensor) -> Tensor:
+def to_float32(x: Tensor) -> Tensor:
     """At least float32: half-precision types have no room for sums of squares or of images."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wplus import images
 from wplus.errors import ConfigError
 from wplus.losses.objective import Objective
-from wplus.nn.modulated import wide
+from wplus.nn.modulated import to_float32
 from wplus.training.distributed import Alone, Processes
 
 Decoder = Callable[[Tensor], Tensor]
@@ -43,7 +43,7 @@ class Forward:
         if source.shape[-1] != self.input_size:
             source = images.resize(source, self.input_size)
         with self._autocast(source):
-            return wide(encoder(source)) + self.mean_codes
+            return to_float32(encoder(source)) + self.mean_codes
 
     def __call__(
         self, encoder: nn.Module, batch: Mapping[str, Any], known_count: float | None = None
