@@ -56,8 +56,8 @@ def test_prepare_counts_names_and_goes_on(tmp_path: Path) -> None:
     other = run(*arguments, "--seed", 3)
     assert (other.returncode, other.stdout) == (1, "")
     assert other.stderr == (
-        f"error: {tmp_path / 'out'}: was prepared with seed 0, not with seed 3;"
-        " name another folder, or use the same settings\n"
+        f"error: {tmp_path / 'out'}: was made with seed 0, not with seed 3;"
+        " choose another folder, or use the same settings\n"
     )
 
 

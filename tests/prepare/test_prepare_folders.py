@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from wplus.data.finding import pictures_in
 from wplus.errors import ConfigError
 from wplus.faces.labels import LABELS
 from wplus.faces.parser import FaceParser
-from wplus.prepare import KINDS, Recipe, folders, prepare_folder
+from wplus.prepare import MAKERS, Recipe, folders, prepare_folder
 from wplus.prepare.folders import Prepared
 from wplus.sources.files import from_file
 
@@ -67,7 +68,7 @@ def run(folder: Path, out: Path, recipe: Recipe, jobs: int = 1) -> list[Prepared
     return done
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MAKERS)
 def test_sources_pair_with_their_photographs_and_can_be_read(
     photographs: Path, tmp_path: Path, kind: folders.Kind
 ) -> None:
@@ -128,10 +129,14 @@ FIRST = {
 @pytest.mark.parametrize(
     ("kind", "change", "said"),
     [
-        ("sketches", {"seed": 2}, "was prepared with seed 1, not with seed 2;"),
+        ("sketches", {"seed": 2}, "was made with seed 1, not with seed 2;"),
         ("masks", {"masks": "boxes"}, "with kind mixed, not with kind boxes;"),
         ("masks", {"coverage": (0.1, 0.3)}, "with coverage 0.1 0.2, not with coverage 0.1 0.3;"),
-        ("masks", {"kind": "sketches"}, "with masks, not with sketches;"),
+        (
+            "masks",
+            {"kind": "sketches"},
+            "with sources masks, kind mixed,",
+        ),
         ("low_resolution", {"factors": (4,), "seed": 3}, "with seed 1, factors 4 8, not with seed"),
         ("low_resolution", {"size": 32}, "with size 64, not with size 32;"),
     ],
@@ -168,17 +173,17 @@ def test_pictures_of_unknown_recipe_are_refused(photographs: Path, tmp_path: Pat
     record = out / "prepare.json"
     about = record.read_text()
     for text, said in (
-        (None, "has pictures, but no prepare.json"),
-        ("{", "is no record of wplus prepare"),
-        ("[1]", "is no record of wplus prepare"),
-        (about.replace('"version": 1', '"version": 2'), "is of version 2"),
+        (None, "has content, but no prepare.json"),
+        ("{", "cannot be read as settings"),
+        ("[1]", "is no record of settings"),
+        ('{"recipe": 1}', "is no record of settings"),
     ):
         record.unlink(missing_ok=True)
         if text is not None:
             record.write_text(text)
         with pytest.raises(ConfigError, match=said):
             prepare_folder(photographs, out, Recipe("masks"))
-    record.write_text(about)
+    record.write_text(json.dumps({"version": 1, "recipe": json.loads(about)}))  # as 0.1.0 wrote it
     assert all(each.kept for each in run(photographs, out, Recipe("masks")))
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from wplus.cli.app import MODELS, app, bar
-
-if TYPE_CHECKING:
-    from wplus.prepare import Recipe
 
 prepare_app = App(
     name="prepare",
@@ -40,9 +37,7 @@ def sketches(photos: Photos, /, *, out: Out, seed: Seed = 0, jobs: Jobs = 1) -> 
 
     Then: wplus train --task sketch --data photos --sources sketches --out run
     """
-    from wplus.prepare import Recipe
-
-    return _run(photos, out, Recipe("sketches", seed), jobs)
+    return _run(photos, out, jobs, "sketches", seed=seed)
 
 
 @prepare_app.command
@@ -53,9 +48,7 @@ def labels(photos: Photos, /, *, out: Out, jobs: Jobs = 1) -> int:
 
     Then: wplus train --task labels --data photos --sources labels --out run
     """
-    from wplus.prepare import Recipe
-
-    return _run(photos, out, Recipe("labels"), jobs)
+    return _run(photos, out, jobs, "labels")
 
 
 @prepare_app.command
@@ -84,9 +77,7 @@ def masks(
     coverage
         Least and largest share of the picture that is removed.
     """
-    from wplus.prepare import Recipe
-
-    return _run(photos, out, Recipe("masks", seed, masks=kind, coverage=coverage), jobs)
+    return _run(photos, out, jobs, "masks", seed=seed, masks=kind, coverage=coverage)
 
 
 @prepare_app.command
@@ -115,21 +106,17 @@ def low_resolution(
     size
         Side of the results in pixels, at which the factors are meant.
     """
-    from wplus.prepare import Recipe
-
-    recipe = Recipe("low_resolution", seed, size=size)
-    if factors:
-        recipe = Recipe("low_resolution", seed, tuple(factors), size)
-    return _run(photos, out, recipe, jobs)
+    some = {"factors": tuple(factors)} if factors else {}
+    return _run(photos, out, jobs, "low_resolution", seed=seed, size=size, **some)
 
 
-def _run(photos: Path, out: Path, recipe: Recipe, jobs: int) -> int:
-    from wplus.prepare import prepare_folder
+def _run(photos: Path, out: Path, jobs: int, kind: str, **settings: Any) -> int:
+    from wplus.prepare import Recipe, prepare_folder
 
     made = kept = failed = 0
-    total, results = prepare_folder(photos, out, recipe, jobs)
+    total, results = prepare_folder(photos, out, Recipe(kind, **settings), jobs)
     with bar(quiet=False) as progress:
-        task = progress.add_task(recipe.kind.replace("_", " "), total=total)
+        task = progress.add_task(kind.replace("_", " "), total=total)
         for result in results:
             if result.error:
                 failed += 1

@@ -21,13 +21,16 @@ EFFECTS = ("misalign", "color", "blur", "resize", "noise", "jpeg")
 """Names of the settings that are probabilities, in the order in which the effects come."""
 
 _LUMA = (0.299, 0.587, 0.114)
-_SHRINKING = (
-    Image.Resampling.BOX,
-    Image.Resampling.BILINEAR,
-    Image.Resampling.BICUBIC,
-    Image.Resampling.LANCZOS,
-)
-_ENLARGING = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+_BILINEAR, _BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+_SHRINKING = (Image.Resampling.BOX, _BILINEAR, _BICUBIC, Image.Resampling.LANCZOS)
+_ENLARGING = (_BILINEAR, _BICUBIC)
+
+
+_BOUNDS = {  # of the settings that are not within 0 to 1
+    "rotation": (0, 15), "scale": (0, 0.2), "shift": (0, 0.15), "brightness": (0, 0.5),
+    "contrast": (0, 0.9), "tint": (0, 0.5), "blur_sigma": (0, 20), "resize_scale": (0.01, 1),
+    "jpeg_quality": (1, 100),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,26 +81,8 @@ class Augmentation:
     jpeg_quality: Range = (35, 95)
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("misalign", 0, 1),
-            ("rotation", 0, 15),
-            ("scale", 0, 0.2),
-            ("shift", 0, 0.15),
-            ("color", 0, 1),
-            ("brightness", 0, 0.5),
-            ("contrast", 0, 0.9),
-            ("saturation", 0, 1),
-            ("tint", 0, 0.5),
-            ("blur", 0, 1),
-            ("blur_sigma", 0, 20),
-            ("resize", 0, 1),
-            ("resize_scale", 0.01, 1),
-            ("noise", 0, 1),
-            ("noise_std", 0, 1),
-            ("jpeg", 0, 1),
-            ("jpeg_quality", 1, 100),
-        ):
-            value = getattr(self, name)
+        for name, value in vars(self).copy().items():
+            low, high = _BOUNDS.get(name, (0, 1))
             if isinstance(value, list | tuple):
                 value = tuple(value)  # JSON has lists
                 object.__setattr__(self, name, value)
@@ -215,12 +200,9 @@ def _warp(
     margin = min(max(math.ceil(reach - half), 0) + 2, side - 1)
     padded = np.pad(np.asarray(picture), ((margin, margin), (margin, margin), (0, 0)), "reflect")
     center = half + margin
-    matrix = (
-        a, b, c + center - a * half - b * half,
-        d, e, f + center - d * half - e * half,
-    )  # fmt: skip
+    c, f = c + center - a * half - b * half, f + center - d * half - e * half
     return Image.fromarray(padded).transform(
-        picture.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
+        picture.size, Image.Transform.AFFINE, (a, b, c, d, e, f), _BICUBIC
     )
 
 

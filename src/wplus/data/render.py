@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable
@@ -13,7 +12,8 @@ import numpy as np
 
 from wplus import images
 from wplus.data.base import collate
-from wplus.data.shards import ABOUT, find, locate, read_about
+from wplus.data.record import keep_settings
+from wplus.data.shards import ABOUT, find, locate
 from wplus.data.synthetic import Synthesizer, Synthetic
 from wplus.errors import ConfigError
 from wplus.files import atomic
@@ -77,7 +77,7 @@ def render_cache(
         "mixing": mixing,
         "per_shard": per_shard,
     }
-    _agree(place, about)
+    keep_settings(place / ABOUT, about, occupied=place.is_dir() and bool(find(place)))
     synthesizer = Synthesizer(generator, generator.device, size, at_once)
     for number in range(math.ceil(count / per_shard)):
         first, last = number * per_shard, min((number + 1) * per_shard, count)
@@ -109,22 +109,6 @@ def _render(
         "w2": both[:, 1].copy(),
         "cut": np.concatenate(cuts),
     }
-
-
-def _agree(place: Path, about: dict[str, Any]) -> None:
-    """Write down the settings of a cache, or refuse others than are written down."""
-    path = place / ABOUT
-    if path.exists():
-        known = read_about(place)
-        different = [key for key, value in about.items() if known.get(key) != value]
-        if different:
-            told = ", ".join(f"{key} is {known.get(key)}, not {about[key]}" for key in different)
-            raise ConfigError(f"{place}: holds a cache of other settings ({told})")
-        return
-    if place.is_dir() and any(find(place)):
-        raise ConfigError(f"{place}: holds shards of unknown settings; choose another folder")
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def _is_whole(path: Path, count: int) -> bool:

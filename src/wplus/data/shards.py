@@ -8,7 +8,6 @@ uncompressed `.npz` of `images` (n, S, S, 3) uint8, `w1` and `w2` (n, style_dim)
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import struct
@@ -23,6 +22,7 @@ from PIL import Image
 from wplus import images
 from wplus.data.augment import Augmentation, augment
 from wplus.data.base import Dataset, Example
+from wplus.data.record import read_settings
 from wplus.data.synthetic import spread
 from wplus.errors import ConfigError, ImageError
 
@@ -42,17 +42,6 @@ class _Shard(NamedTuple):
     path: str
     first: int
     arrays: dict[str, _Array]
-
-
-def read_about(place: Path) -> dict[str, Any]:
-    """The settings written beside shards; nothing if there are none. Raises ConfigError."""
-    try:
-        content = json.loads((place / ABOUT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{place / ABOUT}: cannot be read ({error})") from error
-    return content if isinstance(content, dict) else {}
 
 
 def find(place: Path) -> list[Path]:
@@ -99,7 +88,7 @@ class CachedSynthetic(Dataset):
             highest = max(highest, int(_read(shard, "cut", slice(None)).max()))
             self.shards.append(shard)
             total += arrays["images"].shape[0]
-        written = read_about(place).get("num_styles")
+        written = read_settings(place / ABOUT).get("num_styles")
         self.num_styles: int = num_styles or written or highest
         if highest > self.num_styles or written not in (None, self.num_styles):
             raise ConfigError(

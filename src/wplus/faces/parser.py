@@ -17,6 +17,7 @@ from wplus.formats.strict import load_strict
 from wplus.nn.bisenet import BiSeNet
 from wplus.nn.resnet import ConvNorm
 
+PARSER = "bisenet-faces.pth"  # a row of `weights.table`
 SIZE = 512  # side at which the network was trained
 
 
@@ -68,7 +69,7 @@ def load_parser(path: str | Path | None = None) -> FaceParser:
         FormatError: the file is damaged or another network.
         WeightsError: it cannot be fetched.
     """
-    path = weights.path("bisenet-faces.pth") if path is None else path
+    path = weights.path(PARSER) if path is None else path
     config, state = read_bisenet(path)
     network = BiSeNet(**config)
     load_strict(network, state, str(path))

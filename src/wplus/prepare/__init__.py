@@ -1,10 +1,11 @@
 """Training sources from plain photographs: sketches, label maps, masks, low resolution."""
 
-from wplus.prepare.folders import KINDS, Prepared, Recipe, prepare_folder
+from wplus.prepare.folders import MAKERS, Maker, Prepared, Recipe, prepare_folder
 from wplus.prepare.sketch import Style, draw_style, sketch
 
 __all__ = [
-    "KINDS",
+    "MAKERS",
+    "Maker",
     "Prepared",
     "Recipe",
     "Style",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +18,18 @@ from PIL import Image
 
 from wplus import images, weights
 from wplus.data.finding import pictures_in
+from wplus.data.record import keep_settings
 from wplus.errors import ConfigError, WplusError
-from wplus.faces.parser import FaceParser, load_parser
-from wplus.prepare import record
+from wplus.faces.parser import PARSER, load_parser
 from wplus.prepare.sketch import sketch
+from wplus.registry import Registry
 from wplus.sources.kind import FACTORS
 from wplus.sources.labels import colored
 from wplus.sources.low_resolution import shrink_and_enlarge
 from wplus.sources.masks import COVERAGE, draw_mask
 from wplus.sources.masks import Kind as MaskKind
 
-Kind = Literal["sketches", "labels", "masks", "low_resolution"]
-KINDS: tuple[Kind, ...] = ("sketches", "labels", "masks", "low_resolution")
+RECORD = "prepare.json"
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,8 @@ class Recipe:
     """What is made of every photograph.
 
     Attributes:
-        kind: sketches (gray PNG), labels (PNG of class numbers, with the colors of CelebAMask-HQ as
-            palette), masks (white is to be removed) or low_resolution (enlarged back).
-        seed: with a photograph's name, it decides everything random about it: the same again.
+        kind: a name of `MAKERS`.
+        seed: with a photograph's name, it decides everything random about its source.
         factors: low_resolution: by how much it is shrunk, one of these for each photograph.
         size: low_resolution: side of the result, at which the factor is meant.
         masks: kind of masks, see `masks.draw_mask`.
@@ -49,7 +48,7 @@ class Recipe:
         ConfigError: the kind is unknown, or a value is out of range.
     """
 
-    kind: Kind
+    kind: str
     seed: int = 0
     factors: tuple[int, ...] = FACTORS
     size: int = 256
@@ -57,8 +56,7 @@ class Recipe:
     coverage: tuple[float, float] = COVERAGE
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"sources are {', '.join(KINDS)}, not {self.kind!r}")
+        MAKERS.find(self.kind)
         if self.seed < 0 or not self.factors or min(self.factors) < 1:
             raise ConfigError("seed must be 0 or more, and factors 1 or more")
         if self.size < 2 * max(self.factors):
@@ -67,44 +65,78 @@ class Recipe:
 
     def settings(self) -> dict[str, Any]:
         """What decides how this kind of source looks, by the names of the command's options."""
-        chosen: dict[Kind, dict[str, Any]] = {
-            "sketches": {"seed": self.seed},
-            "labels": {},
-            "masks": {"seed": self.seed, "kind": self.masks, "coverage": list(self.coverage)},
-            "low_resolution": {
-                "seed": self.seed,
-                "factors": list(self.factors),
-                "size": self.size,
-            },
-        }
-        return {"sources": self.kind, **chosen[self.kind]}
+        values = {name: getattr(self, field) for name, field in MAKERS[self.kind].uses.items()}
+        lists = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        return {"sources": self.kind, **lists}
 
-    def make(self, picture: Image.Image, name: str) -> Image.Image:
+    def make(self, image: Image.Image, name: str) -> Image.Image:
         """The source of one photograph (mode RGB).
 
         Raises:
             WeightsError: the face parser cannot be fetched.
         """
         rng = np.random.default_rng([self.seed, zlib.crc32(os.fsencode(name))])
-        if self.kind == "sketches":
-            return sketch(picture, rng)
-        if self.kind == "labels":
-            return colored(_parser().parse(images.to_tensor(picture))[0])
-        if self.kind == "masks":
-            side = max(picture.size)
-            mask = Image.fromarray(draw_mask(side, rng, self.masks, self.coverage))
-            return mask.resize(picture.size, Image.Resampling.NEAREST)
-        factor = self.factors[int(rng.integers(len(self.factors)))]
-        pixels = shrink_and_enlarge(images.to_tensor(picture), factor, self.size)
-        return images.to_picture(pixels)
+        return MAKERS[self.kind].make(image, self, rng)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """One kind of source that is made of photographs.
+
+    Attributes:
+        name: of the kind; also the command.
+        make: (photograph, recipe, rng) -> the source.
+        uses: the fields of `Recipe` that it reads, by the names of the command's options.
+        weights: a file to fetch before several processes start.
+    """
+
+    name: str
+    make: Callable[[Image.Image, Recipe, np.random.Generator], Image.Image]
+    uses: dict[str, str]
+    weights: str | None = None
+
+
+def _sketch(image: Image.Image, recipe: Recipe, rng: np.random.Generator) -> Image.Image:
+    return sketch(image, rng)
+
+
+def _labels(image: Image.Image, recipe: Recipe, rng: np.random.Generator) -> Image.Image:
+    return colored(_parser().parse(images.to_tensor(image))[0])
+
+
+def _mask(image: Image.Image, recipe: Recipe, rng: np.random.Generator) -> Image.Image:
+    mask = Image.fromarray(draw_mask(max(image.size), rng, recipe.masks, recipe.coverage))
+    return mask.resize(image.size, Image.Resampling.NEAREST)
+
+
+def _low_resolution(image: Image.Image, recipe: Recipe, rng: np.random.Generator) -> Image.Image:
+    factor = recipe.factors[int(rng.integers(len(recipe.factors)))]
+    return images.to_picture(shrink_and_enlarge(images.to_tensor(image), factor, recipe.size))
+
+
+_parser = cache(load_parser)
+
+MAKERS: Registry[Maker] = Registry(
+    "kind of training source",
+    (
+        Maker("sketches", _sketch, {"seed": "seed"}),
+        Maker("labels", _labels, {}, weights=PARSER),
+        Maker("masks", _mask, {"seed": "seed", "kind": "masks", "coverage": "coverage"}),
+        Maker(
+            "low_resolution",
+            _low_resolution,
+            {"seed": "seed", "factors": "factors", "size": "size"},
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of one photograph.
+    """The source of one photograph, or why there is none.
 
     Attributes:
-        input: its file.
+        input: the photograph's file.
         made: the source's file; None where there is none.
         kept: the file was there already and was left as it is.
         error: why there is none.
@@ -121,9 +153,9 @@ def prepare_folder(
 ) -> tuple[int, Iterator[Prepared]]:
     """Make the sources of all photographs of a folder and its subfolders.
 
-    `a/7.jpg` gives `a/7.png` in the other folder. What is there already is kept, so that a run that
-    was stopped goes on; `prepare.json` in the folder says what it was begun with, and another
-    recipe is refused. A file that cannot be read gives an error, and the others go on.
+    `a/7.jpg` gives `a/7.png` in the other folder. Existing files are kept, so that an interrupted
+    run is continued; `prepare.json` in the folder holds its recipe, and another one is refused. A
+    file that cannot be read gives an error, and the others are made.
 
     Args:
         folder: photographs, cropped as FFHQ is.
@@ -132,11 +164,11 @@ def prepare_folder(
         jobs: processes that work at once.
 
     Returns:
-        How many photographs there are, and what became of each, in order, as it is done.
+        The number of photographs, and one `Prepared` for each, in order, as it is done.
 
     Raises:
-        ConfigError: the folder is missing or has no pictures, `out` lies in it, or the pictures in
-            `out` are of another recipe or of none that is known.
+        ConfigError: the folder is missing or has no images, `out` lies in it, or the images in
+            `out` are of another or an unknown recipe.
         WeightsError: the face parser cannot be fetched.
     """
     place, target = Path(folder).resolve(), Path(out).resolve()
@@ -147,10 +179,18 @@ def prepare_folder(
     if jobs < 1:
         raise ConfigError(f"{jobs} processes cannot do anything; 1 or more are needed")
     found = pictures_in(folder)
-    if recipe.kind == "labels":
-        weights.path("bisenet-faces.pth")  # once, before there are several processes
-    record.keep_to(Path(out), recipe.settings())
+    maker = MAKERS[recipe.kind]
+    if maker.weights is not None:
+        weights.path(maker.weights)
+    keep_settings(Path(out) / RECORD, recipe.settings(), occupied=_has_images(Path(out)))
     return len(found), _all(found, Path(out), recipe, jobs)
+
+
+def _has_images(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and bool(pictures_in(folder))
+    except ConfigError:  # none; a folder that cannot be read cannot be written either
+        return False
 
 
 def _all(found: list[tuple[str, str]], out: Path, recipe: Recipe, jobs: int) -> Iterator[Prepared]:
@@ -183,8 +223,3 @@ def _one(recipe: Recipe, work: tuple[str, str, str, str]) -> Prepared:
         reason = " ".join(str(error).split())
         return Prepared(path, error=reason if path in reason else f"{path}: {reason}")
     return Prepared(path, made)
-
-
-@cache
-def _parser() -> FaceParser:
-    return load_parser()
