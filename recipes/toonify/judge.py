@@ -13,13 +13,13 @@ import argparse
 from pathlib import Path
 
 import torch
+from swapping import swap
 from torch import Tensor
 
 from wplus import images, losses, models
 from wplus.data.shards import CachedSynthetic
 from wplus.evaluate.bootstrap import intervals
 from wplus.evaluate.networks import FaceNet
-from wplus.generators.swapping import swap
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from wplus.generators.base import Corrections, Generator, Noise
 from wplus.generators.mobile import MobileStyleGAN
 from wplus.generators.stylegan2 import StyleGAN2
-from wplus.generators.swapping import blend, swap
 from wplus.generators.truncated import TruncatedGenerator, TruncatedHead, can_truncate, truncate
 
 __all__ = [
@@ -14,8 +13,6 @@ __all__ = [
     "StyleGAN2",
     "TruncatedGenerator",
     "TruncatedHead",
-    "blend",
     "can_truncate",
-    "swap",
     "truncate",
 ]

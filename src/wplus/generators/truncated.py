@@ -1,8 +1,8 @@
-"""A generator cut short: a picture of 256² read from the layers up to 128².
+"""A truncated generator: an image of 256² from the layers up to 128².
 
-Losses look at 256², and most of the work of a 1024² generator lies above it. The layers up to 128²
-stay as they are; a small head, fitted to the whole generator's pictures, makes the rest up. The way
-there and back is then three times cheaper (0.10 s for 0.29 s on one core).
+Losses are computed at 256², and most of the work of a 1024² generator lies above. The layers up to
+128² stay as they are; a small head, fitted to the whole generator's images, replaces the rest. A
+step forward and backward is three times faster (0.10 s instead of 0.29 s on one core).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from wplus.errors import ConfigError
 from wplus.formats.strict import load_strict
 from wplus.generators.base import Generator, Noise
-from wplus.generators.mobile import MobileStyleGAN
 from wplus.nn.haar import inverse_haar
 from wplus.nn.modulated import per_channel, to_float32
 
@@ -27,7 +26,7 @@ READ_AT = 128  # resolution of the layers that are read
 
 
 class TruncatedHead(nn.Module):
-    """Styled 3×3 convolution to the four sub-bands of the picture, and a small correction.
+    """Styled 3×3 convolution to the four sub-bands of the image, and a small correction.
 
     Args:
         channels: of the features.
@@ -55,7 +54,7 @@ class TruncatedHead(nn.Module):
 
 
 class TruncatedGenerator(nn.Module):
-    """Codes to pictures of 256², near those of the whole generator averaged down.
+    """Codes to images of 256², close to the pooled images of the whole generator.
 
     Args:
         generator: the whole one.
@@ -65,18 +64,13 @@ class TruncatedGenerator(nn.Module):
         ConfigError: the generator has no layers at 128², or others than the head reads.
     """
 
-    def __init__(self, generator: MobileStyleGAN, head: TruncatedHead) -> None:
+    def __init__(self, generator: Generator, head: TruncatedHead) -> None:
         super().__init__()
-        found = [
-            (index, block.out_channels)
-            for index, block in enumerate(generator.blocks)
-            if block.resolution == READ_AT
-        ]
-        if not found or found[0][1] != head.direct.in_channels:
+        if generator.feature_channels.get(READ_AT) != head.direct.in_channels:
             raise ConfigError(f"this generator has no layers at {READ_AT}² that the head can read")
         self.generator, self.head = generator, head
-        self.read = 3 * found[0][0] + 4
-        """So many styles are at or below 128²."""
+        self.read = sum(size <= READ_AT for size in generator.style_resolutions)
+        """The number of styles at or below 128²."""
         self.resolution = 2 * READ_AT
 
     def forward(self, codes: Tensor, noise: Noise = "fixed") -> Tensor:
@@ -99,12 +93,12 @@ def head_state(weights_id: str) -> dict[str, Tensor]:
 
 
 def truncate(generator: Generator) -> TruncatedGenerator:
-    """A generator up to 128², with the head that was fitted to it.
+    """The truncated form of a generator, which shares its layers.
 
     Raises:
         ConfigError: there is none for this generator.
     """
-    if not isinstance(generator, MobileStyleGAN) or not can_truncate(generator):
+    if not can_truncate(generator):
         raise ConfigError(
             f"no truncated form of this {type(generator).__name__}, only of"
             f" {', '.join(FILES)}; use the full decoder"
@@ -116,5 +110,5 @@ def truncate(generator: Generator) -> TruncatedGenerator:
     load_strict(head, {name: value.float() for name, value in state.items()}, "the truncated head")
     head.to(generator.device).eval().requires_grad_(False)
     for conv in (head.direct, head.narrow, head.correct):
-        conv.to(generator.constant.dtype)
+        conv.to(generator.get_parameter("constant").dtype)
     return TruncatedGenerator(generator, head)

@@ -1,4 +1,4 @@
-"""Generators between two: layers of one and of the other, or weights on the way between them.
+"""Generators between two: layers of one and of the other, or interpolated weights.
 
 A generator that was fine-tuned from another still reads the same codes. Its coarse layers place the
 face and its fine layers color it, so that taking each from one of the two chooses what changes
@@ -12,7 +12,7 @@ import copy
 from torch import Tensor
 
 from wplus.errors import ConfigError
-from wplus.generators.base import Generator
+from wplus.generators import Generator
 
 
 def swap(first: Generator, second: Generator, resolution: int) -> Generator:
@@ -40,7 +40,7 @@ def blend(first: Generator, second: Generator, amount: float, above: int = 0) ->
     Args:
         first: gives the mapping and the mean code, too.
         second: of the same kind and sizes.
-        amount: 0 is the first and 1 the second; beyond them the line goes on.
+        amount: 0 is the first, 1 the second; values beyond extrapolate.
         above: only layers above this resolution are blended, those up to it are the first's.
 
     Returns:
@@ -102,4 +102,4 @@ def resolution_of(generator: Generator, name: str) -> int | None:
         block = generator.get_submodule(f"blocks.{rest.partition('.')[0]}")
         assert isinstance(block.resolution, int)
         return block.resolution
-    raise ConfigError(f"nobody knows at which resolution {name!r} of this generator acts")
+    raise ConfigError(f"cannot determine the resolution of {name!r} in this generator")
