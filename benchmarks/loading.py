@@ -22,10 +22,10 @@ from PIL import Image
 from wplus import data, images, tasks
 from wplus.data import Augmentation, Dataset, Mixture, Reading
 from wplus.data.base import Batch
-from wplus.training import loop, setup
+from wplus.training import setup
 from wplus.training.config import TrainConfig
 from wplus.training.ranger import Ranger
-from wplus.training.step import Forward, Step
+from wplus.training.step import EncoderLosses, Step
 
 PICTURES, BATCH, SHARD = 64, 8, 32
 WORKERS = (0, 1, 2)
@@ -89,13 +89,9 @@ def step_rates(weights: dict[str, float], folder: Path, turns: timing.Turns) -> 
     things = setup.build(settings)
     model, objective = things.model, things.objective
     assert model.encoder is not None
-    forward = Forward(
-        loop.make_decoder(model.generator, "fixed"),
-        objective,
-        model.mean_codes,
-        model.encoder.input_size,
+    step = Step(
+        model.encoder, EncoderLosses(model, objective), Ranger(model.encoder.parameters(), 1e-4)
     )
-    step = Step(model.encoder, forward, Ranger(model.encoder.parameters(), 1e-4))
     picture = images.to_tensor(images.read(next(iter(sorted(folder.glob("*.jpg"))))))
     batch = {
         "source": picture.expand(BATCH, -1, -1, -1),

@@ -19,13 +19,14 @@ from plain_training import PlainRanger, PlainStep
 from torch import Tensor, nn
 
 from wplus import losses
+from wplus.config import ModelConfig, Part
 from wplus.encoders import PyramidEncoder
-from wplus.generators import StyleGAN2
 from wplus.losses.facenets import ArcFace
 from wplus.losses.objective import Objective
 from wplus.nn.irse import IRSETrunk
+from wplus.psp import PSP
 from wplus.training.ranger import Ranger
-from wplus.training.step import Forward, Step
+from wplus.training.step import EncoderLosses, Step
 
 RESOLUTION, RATE = 256, 1e-4
 WEIGHTS = {"l2": 1.0, "lpips": 0.8, "identity": 0.1}
@@ -72,14 +73,16 @@ class Case:
         self.face = random_face_network()
         self.lpips = losses.load_lpips()
         self.mean_codes = torch.randn(self.generator.num_styles, 512)
+        self.model = PSP(self.encoder, self.generator, ModelConfig(Part("stylegan2", {})))
+        self.model.mean_codes = self.mean_codes
         self.batch = pictures(batch, seed=1)
 
     def ours(self) -> Step:
         """Our step, as the training loop makes it."""
-        objective = Objective(WEIGHTS, lpips=self.lpips, identity=losses.IdentityLoss(self.face))
-        decode = _decoder(self.generator)
-        forward = Forward(decode, objective, self.mean_codes, self.encoder.input_size)
-        return Step(self.encoder, forward, Ranger(self.encoder.parameters(), RATE))
+        identity = losses.IdentityLoss(self.face)
+        objective = Objective(WEIGHTS, {"lpips": self.lpips, "identity": identity})
+        compare = EncoderLosses(self.model, objective)
+        return Step(self.encoder, compare, Ranger(self.encoder.parameters(), RATE))
 
     def plain(self, all_gradients: bool) -> PlainStep:
         """The plain step.
@@ -106,10 +109,6 @@ class Case:
         )
 
 
-def _decoder(generator: StyleGAN2) -> Any:
-    return lambda codes: generator(codes, noise="fixed")
-
-
 def tensors(network: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers, by name."""
     return dict(network.named_parameters()) | dict(network.named_buffers())
@@ -126,9 +125,7 @@ def compare(case: Case, ours: Step, plain: PlainStep) -> dict[str, Any]:
     gradients: list[list[Tensor]] = []
     for number in range(2):
         first = number == 0
-        computed = (
-            plain.losses(case.batch, case.batch) if first else ours.forward(case.encoder, batch)
-        )
+        computed = plain.losses(case.batch, case.batch) if first else ours.losses(batch)
         torch.autograd.backward(computed["loss"])
         found.append({name: float(value.detach()) for name, value in computed.items()})
         gradients.append([p.grad for p in case.encoder.parameters() if p.grad is not None])

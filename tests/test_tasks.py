@@ -14,6 +14,7 @@ from wplus import latents, tasks
 from wplus.errors import ConfigError
 from wplus.faces.labels import LABELS
 from wplus.generators import StyleGAN2
+from wplus.losses import LOSSES
 from wplus.models import SHIPPED
 from wplus.sources import SOURCES
 from wplus.sources.kind import FACTORS
@@ -49,7 +50,7 @@ def test_weights_are_the_papers() -> None:
     )  # fmt: skip
     assert {name: tuple(task.weights[term] for term in terms) for name, task in tasks.TASKS.items()
             } == METHOD  # fmt: skip
-    assert all(tuple(task.weights) == terms == tasks.TERMS for task in tasks.TASKS.values())
+    assert all(tuple(task.weights) == terms == tuple(LOSSES) for task in tasks.TASKS.values())
 
 
 def test_inputs() -> None:
@@ -97,7 +98,7 @@ def test_names_are_keys_and_rows_cannot_be_changed() -> None:
     [
         ({"source": "video"}, "source 'video'"),
         ({"flip": "yes"}, "flip 'yes'"),
-        ({"weights": {"gan": 1.0}}, "weights of gan"),
+        ({"weights": {"gan": 1.0}}, "no loss 'gan'"),
         ({"weights": {"l2": -1.0}}, "0 or more"),
         ({"weights": {"l2": float("nan")}}, "0 or more"),
         ({"weights": {"identity": 0.1, "similarity": 0.5}}, "exclude"),

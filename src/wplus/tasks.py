@@ -7,28 +7,17 @@ can list tasks at once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from wplus.errors import ConfigError
+from wplus.losses import check_weights
 from wplus.registry import Registry
 from wplus.schedules import PHOTOGRAPH, FromEncoder, RefinementSchedule
 from wplus.sources import SOURCES
 
 Flip = Literal["none", "both", "independent"]
-TERMS = (
-    "l2",
-    "lpips",
-    "identity",
-    "regularization",
-    "crop_l2",
-    "crop_lpips",
-    "similarity",
-    "code",
-)
-"""Names of the loss terms that a task weighs."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +27,7 @@ class Task:
     Attributes:
         name: on the command line and in model files.
         source: what the encoder reads, a name of `sources.SOURCES`.
-        weights: the λ of every term of `TERMS`; 0 leaves a term out. l2, lpips: on the whole
-            image; identity: cosine of face embeddings; regularization: length of the code's
-            offset from the mean; crop_l2, crop_lpips: on the inner face; similarity: cosine of
-            self-supervised features; code: distance from the true code of a synthetic source.
+        weights: the λ of the losses, by the names of `losses.LOSSES`; others have none.
         description: one line for people.
         section: of the paper.
         flip: left and right in training: "none", "both" (source and target together), or
@@ -86,15 +72,10 @@ class Task:
             raise ConfigError(
                 f"{about}: flip {self.flip!r} is none of: {', '.join(get_args(Flip))}"
             )
-        unknown = sorted(set(self.weights) - set(TERMS))
-        if unknown:
-            raise ConfigError(
-                f"{about}: weights of {', '.join(unknown)}, but the terms are: {', '.join(TERMS)}"
-            )
-        if not all(math.isfinite(weight) and weight >= 0 for weight in self.weights.values()):
-            raise ConfigError(f"{about}: weights must be 0 or more, not {dict(self.weights)}")
-        if self.weights.get("identity") and self.weights.get("similarity"):
-            raise ConfigError(f"{about}: identity (faces) and similarity (others) exclude another")
+        try:
+            object.__setattr__(self, "weights", check_weights(self.weights))
+        except ConfigError as error:
+            raise ConfigError(f"{about}: {error}") from None
         if not 0 <= self.alpha <= 1 or self.input_channels < 0:
             raise ConfigError(
                 f"{about}: alpha is 0 to 1 and input_channels 0 or more,"
@@ -103,7 +84,6 @@ class Task:
         if self.factors and "factor" not in source.options:
             raise ConfigError(f"{about}: factors belong to low_resolution, and to nothing else")
         object.__setattr__(self, "input_channels", self.input_channels or source.channels)
-        object.__setattr__(self, "weights", {name: self.weights.get(name, 0.0) for name in TERMS})
 
 
 _FACE = {"l2": 1.0, "lpips": 0.8, "identity": 0.1}

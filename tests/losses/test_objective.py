@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from wplus import tasks
 from wplus.errors import ConfigError
-from wplus.losses import LPIPS, IdentityLoss, SimilarityLoss
-from wplus.losses.objective import LOGGED, Objective
+from wplus.losses import LOSSES, LPIPS, IdentityLoss, SimilarityLoss
+from wplus.losses.objective import LossInputs, Objective
 
 MEAN = torch.linspace(-1, 1, 6 * 12).view(6, 12)
 
@@ -25,6 +25,10 @@ def pictures(seed: int, size: int = 256, count: int = 3) -> Tensor:
 
 def offsets(seed: int = 9) -> Tensor:
     return torch.randn(3, 6, 12, generator=torch.Generator().manual_seed(seed))
+
+
+def computed(objective: Objective, *inputs: Any, **more: Any) -> dict[str, Tensor]:
+    return objective(LossInputs(*inputs, **more))  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +58,10 @@ def similarity() -> SimilarityLoss:
 def test_every_term_by_hand(lpips: LPIPS, identity: IdentityLoss) -> None:
     """Frontalization has them all but two."""
     weights = {**tasks.TASKS["frontalization"].weights, "code": 0.3}
-    objective = Objective(weights, lpips, identity, code_variance=0.25)
+    objective = Objective(weights, {"lpips": lpips, "identity": identity}, 0.25)
     source, target, output = pictures(1), pictures(2), pictures(3, 512)
     codes, true = MEAN + offsets(), MEAN + offsets(10)
-    found = objective(source, target, output, codes, MEAN, true)
+    found = computed(objective, source, target, output, codes, MEAN, true)
 
     pooled = functional.avg_pool2d(output, 2)  # 512 to 256
     face = (slice(None), slice(None), slice(35, 223), slice(32, 220))
@@ -94,9 +98,9 @@ def test_every_term_by_hand(lpips: LPIPS, identity: IdentityLoss) -> None:
 
 
 def test_similarity_by_hand(similarity: SimilarityLoss) -> None:
-    objective = Objective({"similarity": 0.5}, similarity=similarity)
+    objective = Objective({"similarity": 0.5}, {"similarity": similarity})
     target, output = pictures(2), pictures(3)
-    found = objective(target, target, output, MEAN + offsets(), MEAN)
+    found = computed(objective, target, target, output, MEAN + offsets(), MEAN)
     near = functional.cosine_similarity(similarity.embed(output), similarity.embed(target))
     assert found["similarity"].item() == pytest.approx((1 - near).mean().item(), abs=1e-6)
     assert found["loss"].item() == pytest.approx(0.5 * found["similarity"].item())
@@ -111,7 +115,7 @@ def test_the_output_is_pooled_as_published_whatever_its_size(side: int) -> None:
         pooled = output.repeat_interleave(256 // side, 2).repeat_interleave(256 // side, 3)
     else:
         pooled = functional.avg_pool2d(output, side // 256)
-    found = Objective({"l2": 1.0})(target, target, output, MEAN[None], MEAN)
+    found = computed(Objective({"l2": 1.0}), target, target, output, MEAN[None], MEAN)
     assert found["l2"].item() == pytest.approx((pooled - target).square().mean().item(), rel=1e-5)
 
 
@@ -123,9 +127,11 @@ def test_a_small_photograph_is_compared_at_its_own_size() -> None:
     enlarged = functional.interpolate(small, size=256, mode="bilinear", align_corners=False)
     target = torch.stack([enlarged[0], output[1], output[2]])
     codes = MEAN + offsets()
-    found = objective(target, target, output, codes, MEAN, detail=torch.tensor([128, 0, 256]))
+    found = computed(
+        objective, target, target, output, codes, MEAN, native_size=torch.tensor([128, 0, 256])
+    )
     assert found["loss"] < 1e-12
-    plain = objective(target, target, output, codes, MEAN)
+    plain = computed(objective, target, target, output, codes, MEAN)
     torch.testing.assert_close(plain["l2"], (output - target).square().mean())
     assert plain["l2"] > 0.01
 
@@ -146,27 +152,27 @@ def counted(monkeypatch: pytest.MonkeyPatch, thing: Any, method: str) -> list[bo
 def test_targets_are_seen_once_and_without_gradients(
     lpips: LPIPS, identity: IdentityLoss, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = Objective({"lpips": 0.8, "identity": 0.1}, lpips, identity)
+    objective = Objective({"lpips": 0.8, "identity": 0.1}, {"lpips": lpips, "identity": identity})
     features = counted(monkeypatch, lpips, "features")
     embeddings = counted(monkeypatch, identity, "embed")
     target, output = pictures(2), pictures(3).requires_grad_()
-    found = objective(
-        target.clone(), target, output, MEAN[None], MEAN
+    found = computed(
+        objective, target.clone(), target, output, MEAN[None], MEAN
     )  # inversion: an equal source
     assert sorted(features) == sorted(embeddings) == [False, True]
     assert found["id_gain"].item() == pytest.approx(-found["id"].item())
-    objective(pictures(1), target, output, MEAN[None], MEAN)
+    computed(objective, pictures(1), target, output, MEAN[None], MEAN)
     assert sorted(embeddings[2:]) == [False, False, True]  # another source has to be looked at
 
 
 def test_gradients_reach_output_and_codes_and_nothing_else(
     lpips: LPIPS, identity: IdentityLoss
 ) -> None:
-    weights = dict.fromkeys(tasks.TERMS, 1.0) | {"similarity": 0.0}
-    objective = Objective(weights, lpips, identity)
+    weights = dict.fromkeys(LOSSES, 1.0) | {"similarity": 0.0}
+    objective = Objective(weights, {"lpips": lpips, "identity": identity})
     tensors = [pictures(1), pictures(2), pictures(3), MEAN + offsets(), MEAN.clone()]
     tensors = [each.clone().requires_grad_() for each in tensors]
-    objective(*tensors, true_codes=MEAN + offsets(3))["loss"].backward()
+    computed(objective, *tensors, true_codes=MEAN + offsets(3))["loss"].backward()
     _, _, output, codes, _ = tensors
     assert output.grad is not None
     assert output.grad.abs().sum() > 0
@@ -176,17 +182,15 @@ def test_gradients_reach_output_and_codes_and_nothing_else(
 
 
 def test_networks_never_train(lpips: LPIPS, identity: IdentityLoss) -> None:
-    objective = Objective({"lpips": 1.0, "identity": 1.0}, lpips, identity)
+    objective = Objective({"lpips": 1.0, "identity": 1.0}, {"lpips": lpips, "identity": identity})
     objective.train()
-    assert objective.identity is not None
-    assert not any(m.training for m in objective.identity.modules())
+    assert not any(m.training for m in objective.networks["identity"].modules())
 
 
 def test_only_what_has_a_weight_is_computed(lpips: LPIPS, identity: IdentityLoss) -> None:
-    objective = Objective({"l2": 1.0}, lpips, identity)
-    assert objective.lpips is None
-    assert objective.identity is None
-    found = objective(pictures(1), pictures(2), pictures(3), MEAN[None], MEAN)
+    objective = Objective({"l2": 1.0}, {"lpips": lpips, "identity": identity})
+    assert not objective.networks
+    found = computed(objective, pictures(1), pictures(2), pictures(3), MEAN[None], MEAN)
     assert set(found) == {"l2", "loss"}
 
 
@@ -194,10 +198,12 @@ def test_codes_alone_need_no_image() -> None:
     objective = Objective({"code": 1.0, "regularization": 0.1})
     assert not objective.needs_image
     assert Objective({"code": 1.0, "crop_l2": 0.1}).needs_image
-    found = objective(pictures(1), pictures(2), None, MEAN + offsets(), MEAN, MEAN + offsets(3))
+    found = computed(
+        objective, pictures(1), pictures(2), None, MEAN + offsets(), MEAN, MEAN + offsets(3)
+    )
     assert set(found) == {"code", "reg", "loss"}
     with pytest.raises(ConfigError, match="need an output"):
-        Objective({"l2": 1.0})(pictures(1), pictures(2), None, MEAN[None], MEAN)
+        computed(Objective({"l2": 1.0}), pictures(1), pictures(2), None, MEAN[None], MEAN)
 
 
 def test_only_known_codes_count() -> None:
@@ -205,7 +211,7 @@ def test_only_known_codes_count() -> None:
     x, codes, true = pictures(1), MEAN + offsets(), MEAN + offsets(3)
     known = torch.tensor([True, False, True])
     true[1] = math.nan
-    found = objective(x, x, x, codes.requires_grad_(), MEAN, true, known)
+    found = computed(objective, x, x, x, codes.requires_grad_(), MEAN, true, known)
     expected = (offsets() - offsets(3)).square()[known].mean()
     assert found["code"].item() == pytest.approx(expected.item(), rel=1e-5)
     found["loss"].backward()
@@ -213,17 +219,17 @@ def test_only_known_codes_count() -> None:
     assert torch.isfinite(codes.grad).all()
     assert not codes.grad[1].any()
 
-    nobody = objective(x, x, x, codes, MEAN, true, torch.zeros(3, dtype=torch.bool))
+    nobody = computed(objective, x, x, x, codes, MEAN, true, torch.zeros(3, dtype=torch.bool))
     assert set(nobody) == {"l2", "loss"}
-    assert set(objective(x, x, x, codes, MEAN)) == {"l2", "loss"}
+    assert set(computed(objective, x, x, x, codes, MEAN)) == {"l2", "loss"}
     with pytest.raises(ConfigError, match="no example has a known code"):
-        Objective({"code": 1.0})(x, x, None, codes, MEAN)
+        computed(Objective({"code": 1.0}), x, x, None, codes, MEAN)
 
 
 def test_an_encoder_that_starts_at_the_mean_has_finite_gradients() -> None:
     codes = MEAN[None].repeat(2, 1, 1).requires_grad_()
     x = pictures(1, count=2)
-    found = Objective({"regularization": 1.0})(x, x, None, codes, MEAN)
+    found = computed(Objective({"regularization": 1.0}), x, x, None, codes, MEAN)
     found["loss"].backward()
     assert found["reg"].item() == 0
     assert codes.grad is not None
@@ -231,15 +237,15 @@ def test_an_encoder_that_starts_at_the_mean_has_finite_gradients() -> None:
 
 
 def test_sketches_and_other_sizes_have_no_gain(identity: IdentityLoss) -> None:
-    objective = Objective({"identity": 1.0}, identity=identity)
+    objective = Objective({"identity": 1.0}, {"identity": identity})
     target, output = pictures(2), pictures(3)
     for source in (target[:, :1], target[:, :, ::2, ::2]):
-        assert "id_gain" not in objective(source, target, output, MEAN[None], MEAN)
+        assert "id_gain" not in computed(objective, source, target, output, MEAN[None], MEAN)
 
 
 def test_half_precision_pictures_are_compared_in_float32() -> None:
     x, y = pictures(1), pictures(2)
-    found = Objective({"l2": 1.0})(x, y, x.bfloat16(), MEAN[None], MEAN)
+    found = computed(Objective({"l2": 1.0}), x, y, x.bfloat16(), MEAN[None], MEAN)
     assert found["l2"].dtype == torch.float32
     assert found["l2"].item() == pytest.approx((x - y).square().mean().item(), rel=1e-3)
 
@@ -247,7 +253,7 @@ def test_half_precision_pictures_are_compared_in_float32() -> None:
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        ({"l3": 1.0}, "'l3' is none of: l2, lpips"),
+        ({"l3": 1.0}, "no loss 'l3'; did you mean l2\\? there are: l2, lpips"),
         ({"l2": -1.0}, "l2 must be 0 or more"),
         ({"l2": math.nan}, "l2 must be 0 or more"),
         ({"l2": 0.0}, "every loss has weight 0"),
@@ -265,7 +271,9 @@ def test_wrong_weights_are_refused(weights: dict[str, float], said: str) -> None
 
 def test_a_target_of_another_size_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"targets must be \(N, 3, 256, 256\)"):
-        Objective({"l2": 1.0})(pictures(1), pictures(2, 128), pictures(3), MEAN[None], MEAN)
+        computed(
+            Objective({"l2": 1.0}), pictures(1), pictures(2, 128), pictures(3), MEAN[None], MEAN
+        )
 
 
 @pytest.mark.parametrize("task", tasks.TASKS)
@@ -273,6 +281,6 @@ def test_every_task_has_an_objective(
     task: str, lpips: LPIPS, identity: IdentityLoss, similarity: SimilarityLoss
 ) -> None:
     weights = tasks.TASKS[task].weights
-    objective = Objective(weights, lpips, identity, similarity)
-    terms = {LOGGED[name] for name, weight in weights.items() if weight}
+    objective = Objective(weights, {"lpips": lpips, "identity": identity, "similarity": similarity})
+    terms = {LOSSES[name].terms[0] for name, weight in weights.items() if weight}
     assert terms == set(objective.names) - {"id_gain", "loss"}

@@ -9,7 +9,7 @@ import tiny
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError
 from wplus.sources.label_colors import PALETTE
-from wplus.training.adapting import adapt
+from wplus.training.setup import adapt
 
 
 def photographs(kind: str) -> tuple[Encoder, object]:

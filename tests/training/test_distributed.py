@@ -123,9 +123,9 @@ def test_one_process_needs_nothing_more() -> None:
     alone = distributed.start(RunSettings(device="cpu"))
     assert (alone.rank, alone.world, alone.device.type) == (0, 1, "cpu")
     layer, values = torch.nn.Linear(2, 2), torch.ones(2)
-    assert alone.share(layer) is layer
+    assert alone.wrap(layer) is layer
     assert alone.sum(values) is values
-    with alone.unshared(layer, True):
+    with alone.unsynced(layer, True):
         alone.wait()
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from wplus.errors import ConfigError
-from wplus.training import log, preview
-from wplus.training.log import Log, Means, Progress, Speed, duration
+from wplus.training import log, validation
+from wplus.training.log import Log, Means, Speed, StepReport, duration
 
 
 def filled(folder: Path, steps: range) -> None:
@@ -96,7 +96,7 @@ def test_durations(seconds: float, told: str) -> None:
 
 
 def test_the_line_of_progress() -> None:
-    at = Progress(3, 10, {"l2": 0.25, "loss": 0.5, "gradient": 9.0}, 12.34, 90)
+    at = StepReport(3, 10, {"l2": 0.25, "loss": 0.5, "gradient": 9.0}, 12.34, 90)
     assert str(at) == "step 3/10  loss 0.5000  l2 0.2500  12.3 images/s  2 min left"
 
 
@@ -118,11 +118,11 @@ def test_speed_leaves_pauses_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_kind_of_source_can_be_shown() -> None:
     photo = torch.rand(3, 8, 8)
-    assert preview.visible(photo) is photo
+    assert validation.visible(photo) is photo
     sketch = torch.tensor([[[0.0, 1.0]]])
-    assert preview.visible(sketch).tolist() == [[[-1.0, 1.0]]] * 3
+    assert validation.visible(sketch).tolist() == [[[-1.0, 1.0]]] * 3
     labels = torch.eye(19)[:, None]  # (19, 1, 19): every class once
-    shown = preview.visible(labels)
+    shown = validation.visible(labels)
     assert shown.shape == (3, 1, 19)
     assert shown.abs().max() <= 1
     colors = {tuple(color) for color in shown[:, 0].t().round(decimals=2).tolist()}

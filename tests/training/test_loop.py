@@ -23,7 +23,7 @@ from wplus.errors import ConfigError, WplusError
 from wplus.losses.objective import Objective
 from wplus.psp import PSP
 from wplus.training import loop, state
-from wplus.training.log import Progress
+from wplus.training.log import StepReport
 from wplus.training.loop import train
 
 
@@ -71,7 +71,7 @@ def test_the_model_is_the_average_and_can_be_used(whole: Path) -> None:
     for name, value in model.encoder.state_dict().items():
         assert torch.equal(value, saved.tensors[f"average.{name}"])
     assert not torch.equal(
-        saved.tensors["average.hidden.weight"], saved.tensors["encoder.hidden.weight"]
+        saved.tensors["average.hidden.weight"], saved.tensors["network.hidden.weight"]
     )
     picture = toy.Numbers(1)
     source = picture.item(0, None)["source"][None, :, ::4, ::4]
@@ -134,21 +134,21 @@ def test_too_many_bad_steps_end_the_run(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
-    def again(at: Progress) -> None:
+    def again(at: StepReport) -> None:
         with pytest.raises(ConfigError, match="another process is training in this folder"):
             toy.run(tmp_path)
         seen.append(at.step)
 
     seen: list[int] = []
     settings = toy.config(steps=2)
-    train(settings, tmp_path, components=toy.components(settings), progress=again)
+    train(settings, tmp_path, components=toy.components(settings), on_step=again)
     assert seen == [1, 2]
 
 
 def test_progress_says_where_the_run_is(tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[StepReport] = []
     settings = toy.config()
-    train(settings, tmp_path, components=toy.components(settings), progress=seen.append)
+    train(settings, tmp_path, components=toy.components(settings), on_step=seen.append)
     assert [at.step for at in seen] == list(range(1, 13))
     assert seen[-1].seconds_left == 0
     assert "step 3/12  loss" in str(seen[2])
@@ -160,7 +160,7 @@ def test_threads_are_those_of_the_run(tmp_path: Path) -> None:
     settings = toy.config(steps=1, threads=before + 1)
     components = toy.components(settings)
     train(settings, tmp_path, components=components,
-          progress=lambda at: seen.append(torch.get_num_threads()))  # fmt: skip
+          on_step=lambda at: seen.append(torch.get_num_threads()))  # fmt: skip
     assert seen == [before + 1]
     assert torch.get_num_threads() == before
 
@@ -230,7 +230,7 @@ def test_validation_has_losses_of_its_own_where_it_needs_them(tmp_path: Path) ->
         Objective({"code": 1.0}),
         Mixture([(codes, 1.0)], 4),
         toy.Numbers(3),
-        judge=Objective({"l2": 1.0}),
+        validation_objective=Objective({"l2": 1.0}),
     )
     train(settings, tmp_path, components=things)
     found = lines(tmp_path)

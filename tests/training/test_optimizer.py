@@ -13,9 +13,8 @@ from toy import tiny
 
 from wplus.training import Ranger
 from wplus.training.config import OptimizerSettings
-from wplus.training.ema import Average
 from wplus.training.muon import Muon
-from wplus.training.optimizer import make_optimizer, rate_at, set_rate
+from wplus.training.optimizer import Average, make_optimizer, rate_at, set_rate
 from wplus.training.stopping import Stopping
 
 
@@ -79,24 +78,24 @@ def test_the_average_by_hand() -> None:
             learned = name in dict(encoder.named_parameters())
             mean = decay * expected[name] + (1 - decay) * value
             expected[name] = mean if learned else value.double()
-    for name, value in average.encoder.state_dict().items():
+    for name, value in average.network.state_dict().items():
         torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-5, msg=name)
-    assert not average.encoder.training
-    assert not any(p.requires_grad for p in average.encoder.parameters())
+    assert not average.network.training
+    assert not any(p.requires_grad for p in average.network.parameters())
 
 
 def test_no_average_is_the_encoder() -> None:
     encoder = tiny.model("stylegan2", "compact").encoder
     average = Average(encoder, 0.0)
     average.update(1)
-    assert average.encoder is encoder
+    assert average.network is encoder
 
 
 def test_the_first_signal_is_noted_and_the_second_acts() -> None:
     with Stopping() as stopping:
-        assert not stopping.asked
+        assert not stopping.requested
         os.kill(os.getpid(), signal.SIGINT)
-        assert stopping.asked
+        assert stopping.requested
         assert stopping.reason == "stopped by SIGINT"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
@@ -105,6 +104,6 @@ def test_the_first_signal_is_noted_and_the_second_acts() -> None:
 def test_time_runs_out() -> None:
     with Stopping(minutes=0.01 / 60) as stopping:
         time.sleep(0.02)
-        assert stopping.asked
+        assert stopping.requested
         assert stopping.reason == "the time is up"
         assert stopping.signal is None

@@ -15,7 +15,7 @@ from outcomes import assert_equal_runs, lines, tensors
 import wplus
 from wplus.errors import ConfigError
 from wplus.training import state
-from wplus.training.log import Progress
+from wplus.training.log import StepReport
 from wplus.training.loop import train
 
 
@@ -24,7 +24,7 @@ class Died(Exception):
 
 
 def die_at(step: int) -> Any:
-    def progress(at: Progress) -> None:
+    def progress(at: StepReport) -> None:
         if at.step == step:
             raise Died
 
@@ -36,7 +36,7 @@ def test_a_run_that_died_ends_as_one_that_did_not(whole: Path, tmp_path: Path, s
     """In the same process; `test_killing` does it with signals."""
     settings = toy.config()
     with pytest.raises(Died):
-        train(settings, tmp_path, components=toy.components(settings), progress=die_at(step))
+        train(settings, tmp_path, components=toy.components(settings), on_step=die_at(step))
     toy.run(tmp_path)
     assert_equal_runs(tmp_path, whole)
 
@@ -49,19 +49,19 @@ def test_a_signal_ends_the_run_after_the_step_and_loses_none(
 ) -> None:
     """At step 5 a state is due, at step 6 a validation, which can wait."""
 
-    def send(at: Progress) -> None:
+    def send(at: StepReport) -> None:
         if at.step == step:
             os.kill(os.getpid(), number)
 
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     settings = toy.config()
-    result = train(settings, tmp_path, components=toy.components(settings), progress=send)
+    result = train(settings, tmp_path, components=toy.components(settings), on_step=send)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert (result.step, result.signal) == (step, number)
     assert number.name in result.reason
     saved = state.latest(tmp_path)
     assert saved is not None
-    assert (saved.state.step, saved.state.owed) == (step, step == 6)
+    assert (saved.state.step, saved.state.validation_due) == (step, step == 6)
     assert len([e for e in lines(tmp_path) if e["event"] == "validation"]) == int(step > 6)
     assert (tmp_path / "previews" / "00000006.jpg").exists() == (step > 6)
     toy.run(tmp_path)
@@ -69,12 +69,12 @@ def test_a_signal_ends_the_run_after_the_step_and_loses_none(
 
 
 def test_a_signal_in_the_last_step(whole: Path, tmp_path: Path) -> None:
-    def send(at: Progress) -> None:
+    def send(at: StepReport) -> None:
         if at.step == at.steps:
             os.kill(os.getpid(), signal.SIGTERM)
 
     settings = toy.config()
-    result = train(settings, tmp_path, components=toy.components(settings), progress=send)
+    result = train(settings, tmp_path, components=toy.components(settings), on_step=send)
     assert "SIGTERM" in result.reason  # its validation is still to be made
     assert toy.run(tmp_path).reason == "all steps are made"
     assert_equal_runs(tmp_path, whole)
@@ -166,10 +166,10 @@ def test_adamw_and_no_average_go_on_too(tmp_path: Path) -> None:
     toy.run(tmp_path / "a", **settings)
     made = toy.config(**settings)
     with pytest.raises(Died):
-        train(made, tmp_path / "b", components=toy.components(made), progress=die_at(8))
+        train(made, tmp_path / "b", components=toy.components(made), on_step=die_at(8))
     toy.run(tmp_path / "b", **settings)
     assert_equal_runs(tmp_path / "a", tmp_path / "b")
     model = wplus.load(tmp_path / "a" / "model.safetensors")
     assert model.encoder is not None
     saved = tensors(tmp_path / "a")
-    assert torch.equal(model.encoder.state_dict()["hidden.weight"], saved["encoder.hidden.weight"])
+    assert torch.equal(model.encoder.state_dict()["hidden.weight"], saved["network.hidden.weight"])

@@ -16,7 +16,7 @@ from wplus import data, losses, models, tasks, weights
 from wplus.encoders import CompactEncoder, PyramidEncoder
 from wplus.errors import ConfigError, FormatError
 from wplus.generators import Generator
-from wplus.losses import load_mobilefacenet
+from wplus.losses import LossInputs, load_mobilefacenet
 from wplus.nn.irse import STAGES_50
 from wplus.training import datasets, setup
 from wplus.training.config import TrainConfig
@@ -71,7 +71,7 @@ def test_a_new_encoder_follows_from_the_seed(generator_file: str) -> None:
 
 def test_what_is_built_is_what_the_model_file_says(generator_file: str, tmp_path: Path) -> None:
     model = build(config("sketch", network={"generator": generator_file}))
-    models.save(setup.exportable(model, model.encoder), tmp_path / "model.safetensors")
+    models.save(setup.with_networks(model, model.encoder), tmp_path / "model.safetensors")
     again = models.load_network(tmp_path / "model.safetensors")
     x = torch.rand(1, 1, 64, 64)
     torch.testing.assert_close(again.encode(x), model.encode(x))  # type: ignore[operator]
@@ -105,7 +105,7 @@ def test_the_trunk_starts_from_a_face_network(
     generator_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     face = models.build(tiny.FROZEN["mobilefacenet"])
-    monkeypatch.setattr(setup, "face_network", lambda path: face)
+    monkeypatch.setattr(setup, "load_face_network", lambda path: face)
     theirs = face.get_submodule("trunk").state_dict()
     for task, same in (("inversion", True), ("sketch", False)):
         network = {"generator": generator_file, "trunk": "auto"}
@@ -124,7 +124,7 @@ def test_the_papers_trunk_starts_from_arcface(monkeypatch: pytest.MonkeyPatch) -
     options = {"stages": tiny.STAGES, "embedding": 8, "size": 16}
     face = models.build(tiny.Part("arcface", {"trunk": {"stages": tiny.STAGES},
                                                 "embedding": 8, "size": 16}))  # fmt: skip
-    monkeypatch.setattr(setup, "face_network", lambda path: face)
+    monkeypatch.setattr(setup, "load_face_network", lambda path: face)
     theirs = face.get_submodule("trunk").state_dict()
     for channels in (3, 19):
         encoder = PyramidEncoder(6, channels, 12, options["stages"], 64)
@@ -169,7 +169,7 @@ def test_the_shipped_networks_are_found() -> None:
     objective = setup.build_objective(config(), generator)
     assert objective.names == ("l2", "lpips", "id", "id_gain", "loss")
     x = torch.rand(2, 3, 256, 256) * 2 - 1
-    terms = objective(x, x, x, torch.zeros(2, 8, 12), torch.zeros(8, 12))
+    terms = objective(LossInputs(x, x, x, torch.zeros(2, 8, 12), torch.zeros(8, 12)))
     assert all(abs(float(value)) < 1e-5 for value in terms.values())
     encoder = CompactEncoder((4, 8, 64))
     assert "non-commercial" in setup.start_trunk(encoder, "auto")
@@ -266,7 +266,7 @@ def test_held_out_pictures_are_not_trained_on(tmp_path: Path) -> None:
     photos(tmp_path / "a", 11)  # one more picture moves at most one to the other side
     _, again = opened(config(data={"data": [path], "hold_out": 3}))
     assert len(held & {again.name(i) for i in range(3)}) >= 2
-    with pytest.raises(ConfigError, match="hold_out 11: there are only 11 pictures"):
+    with pytest.raises(ConfigError, match="hold_out 11: there are only 11 images"):
         opened(config(data={"data": [path], "hold_out": 11}))
 
 
@@ -278,11 +278,11 @@ def test_names_that_are_no_text_are_held_out_too(tmp_path: Path) -> None:
     assert len(set(names)) == 3
 
 
-def test_photographs_without_codes_are_judged_by_their_looks(
+def test_photographs_without_codes_are_scored_by_image_losses(
     generator_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where training looks at codes alone; what has codes is judged by them."""
-    monkeypatch.setattr(setup.losses, "load_lpips", losses.LPIPS)
+    """Where training compares codes alone; images that have codes are scored by these."""
+    monkeypatch.setattr(setup, "load_lpips", losses.LPIPS)
     weights = {"l2": 0, "lpips": 0, "identity": 0, "code": 1}
     rendered = data.render_cache(
         tiny.model("mobilestylegan", None).generator, tmp_path / "shards", 2, seed=0, size=64
@@ -300,8 +300,8 @@ def test_photographs_without_codes_are_judged_by_their_looks(
             data={"synthetic": 1.0, "validation": validation},
             losses=of_codes,
         )
-        judge = setup.build(made).judge
-        found = None if judge is None else {k: v for k, v in judge.weights.items() if v}
+        objective = setup.build(made).validation_objective
+        found = None if objective is None else objective.weights
         assert found == expected
 
 

@@ -23,7 +23,8 @@ from wplus.losses import LPIPS, IdentityLoss
 from wplus.losses.objective import Objective
 from wplus.psp import PSP
 from wplus.training import Ranger
-from wplus.training.step import Forward, Outcome, Step
+from wplus.training.setup import with_networks
+from wplus.training.step import EncoderLosses, Step, StepResult
 
 plain_generators = neighbor("generators/plain.py")
 
@@ -44,10 +45,8 @@ def prepared(model: PSP) -> PSP:
 
 def make_step(model: PSP, weights: dict[str, float] = PAPER, lr: float = 1e-4, **more: Any) -> Step:
     assert model.encoder is not None
-    forward = Forward(
-        model.generator, Objective(weights), model.mean_codes, model.encoder.input_size
-    )
-    return Step(model.encoder, forward, Ranger(model.encoder.parameters(), lr=lr), **more)
+    losses = EncoderLosses(model, Objective(weights))
+    return Step(model.encoder, losses, Ranger(model.encoder.parameters(), lr=lr), **more)
 
 
 def batches(count: int, size: int = 2, dtype: torch.dtype = torch.float32) -> list[dict[str, Any]]:
@@ -201,8 +200,8 @@ def test_codes_alone_need_no_generator() -> None:
         raise AssertionError("the generator was run")
 
     assert model.encoder is not None
-    forward = Forward(unwanted, Objective({"code": 1.0}), model.mean_codes, 64)
-    step = Step(model.encoder, forward, torch.optim.Adam(model.encoder.parameters(), lr=1e-2))
+    losses = EncoderLosses(model, Objective({"code": 1.0}), unwanted)
+    step = Step(model.encoder, losses, torch.optim.Adam(model.encoder.parameters(), lr=1e-2))
     (batch,) = batches(1, size=4, dtype=torch.float64)
     codes = torch.randn(4, 6, 12, dtype=torch.float64)
     known = torch.tensor([True, True, False, True])
@@ -230,8 +229,8 @@ def test_bfloat16_is_near_float32(generator: str) -> None:
         model.encoder.train().requires_grad_(True)
         if lower:
             model.generator = model.generator.at_precision(torch.bfloat16)
-        forward = Forward(model.generator, Objective(PAPER), model.mean_codes, 64, lower)
-        step = Step(model.encoder, forward, Ranger(model.encoder.parameters(), lr=1e-3))
+        compare = EncoderLosses(model, Objective(PAPER), bfloat16=lower)
+        step = Step(model.encoder, compare, Ranger(model.encoder.parameters(), lr=1e-3))
         losses.append([step(batch).terms["loss"] for batch in batches(4)])
         assert all(p.dtype == torch.float32 for p in model.encoder.parameters())
     assert losses[1] == pytest.approx(losses[0], rel=0.03)
@@ -254,10 +253,10 @@ def test_compiled_and_in_bfloat16_with_the_networks_of_the_losses() -> None:
             decoder = decoder.at_precision(torch.bfloat16)
             traced = partial(torch.compile, backend="aot_eager")  # inductor takes minutes
             decoder, call = traced(decoder), traced(call)
-        objective = Objective(weights, lpips, IdentityLoss(face))
-        forward = Forward(decoder, objective, model.mean_codes, 64, fast)
+        objective = Objective(weights, {"lpips": lpips, "identity": IdentityLoss(face)})
+        compare = EncoderLosses(with_networks(model, call), objective, decoder, fast)
         optimizer = Ranger(model.encoder.parameters(), lr=1e-4)
-        step = Step(model.encoder, forward, optimizer, call=call)
+        step = Step(model.encoder, compare, optimizer, wrapped=call)
         losses.append([step(batch).terms["loss"] for batch in batches(2)])
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     assert losses[1] != losses[0]
@@ -267,6 +266,6 @@ def test_the_result_says_if_anybody_asked_to_stop() -> None:
     (batch,) = batches(1, dtype=torch.float64)
     step = make_step(compact())
     assert not step(batch).stop
-    outcome: Outcome = step(batch, stop=True)
+    outcome: StepResult = step(batch, stop=True)
     assert outcome.stop
     assert not outcome.skipped

@@ -13,7 +13,7 @@ from wplus.errors import ConfigError
 from wplus.psp import PSP
 from wplus.training import setup
 from wplus.training.config import TrainConfig
-from wplus.training.teacher import Teacher, check
+from wplus.training.datasets import Teacher, check_teacher
 
 
 def teacher() -> PSP:
@@ -45,15 +45,15 @@ def test_codes_are_the_true_ones_or_else_those_of_the_teacher(known: list[bool])
 
 def test_who_cannot_teach_is_refused() -> None:
     student = tiny.model("mobilestylegan", "compact")
-    check(teacher(), student, "good")
+    check_teacher(teacher(), student, "good")
     alone = tiny.model("mobilestylegan", None)
     with pytest.raises(ConfigError, match="teacher a: has no encoder"):
-        check(alone, student, "a")
+        check_teacher(alone, student, "a")
     other = teacher()
     other.mean_codes = other.mean_codes[:-1]
     with pytest.raises(ConfigError, match="teacher b: its codes are"):
-        check(other, student, "b")
-    with pytest.raises(ConfigError, match="of no use without a weight of code"):
+        check_teacher(other, student, "b")
+    with pytest.raises(ConfigError, match="no effect without a weight of code"):
         TrainConfig.parse({"network": {"teacher": "faces"}})
 
 
@@ -74,7 +74,9 @@ def test_a_run_is_built_with_its_teacher(tmp_path: Path) -> None:
     )
     components = setup.build(made)
     assert components.teacher is not None
-    assert components.judge is None  # the teacher's codes are known of validation pictures too
+    assert (
+        components.validation_objective is None
+    )  # the teacher's codes are known of validation pictures too
     prints = components.fingerprints()
     assert components.teacher.encoder is not None
     next(components.teacher.encoder.parameters()).data.add_(1)

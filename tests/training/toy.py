@@ -118,5 +118,5 @@ if __name__ == "__main__":
     made = config(**{name: json.loads(value) for name, value in given.items()})
     several = made.run.devices > 1 or "TORCHELASTIC_RUN_ID" in os.environ
     things = components(made, network=model(encoder="compact" if several else "naive_wplus"))
-    result = train(made, Path(sys.argv[1]), components=things, progress=lambda at: say(at.step))
+    result = train(made, Path(sys.argv[1]), components=things, on_step=lambda at: say(at.step))
     say("end", result)

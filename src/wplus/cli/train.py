@@ -1,4 +1,4 @@
-"""Training from the command line: every setting of `training.config` is a flag."""
+"""`wplus train`: every setting of `training.config` is a flag."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 from rich.progress import BarColumn, Progress, TextColumn
@@ -24,9 +23,9 @@ from wplus.training import config
 from wplus.training.config import GROUPS
 
 if TYPE_CHECKING:
-    from wplus.training.log import Progress as Where
+    from wplus.training.log import StepReport
 
-QUIET = 30.0  # seconds between two lines of progress where nobody watches
+QUIET = 30.0  # seconds between two lines of progress where there is no terminal
 TITLES = {
     "data": "Data",
     "network": "Networks",
@@ -43,18 +42,18 @@ def train(
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     **flags: Any,
 ) -> int:
-    """Train an encoder; the same command again goes on where it stopped.
+    """Train an encoder; the same command again resumes an interrupted run.
 
-    Settings come from the flags, else from the file of --config, else from the run itself if it is
-    there already, else they are the paper's. Ctrl-C ends the run after the step under way and saves
-    it. `docs/training.md` says what is in the folder.
+    Settings come from the flags, then from the file of --config, then from the run itself if it
+    exists, then from the paper. Ctrl-C finishes the current step, saves the state and ends.
+    `docs/training.md` describes the files of a run.
 
     Example: wplus train --task inversion --data photos --validation others --out runs/faces
 
     Parameters
     ----------
     out
-        Folder of the run; it is made, or gone on with.
+        Folder of the run, new or to be resumed.
     config_file
         Settings as JSON, such as a run's config.json.
     dry_run
@@ -70,60 +69,81 @@ def train(
     from wplus.training.loop import train as run
 
     keep_freed_memory()
-    with _reporting() as progress:
-        result = run(settings, out, progress=progress)
+    with _reporting() as report:
+        result = run(settings, out, on_step=report)
     if result.rank == 0:
-        said = [f"{out}: {result.reason}, {result.step} of {result.steps} steps made"]
+        lines = [f"{out}: {result.reason}, {result.step} of {result.steps} steps made"]
         if result.best:
-            said.append(f"best loss {result.best['loss']:.4f} at step {result.best['step']}")
+            lines.append(f"best loss {result.best['loss']:.4f} at step {result.best['step']}")
         if result.step < result.steps:
-            said.append("the same command goes on from here")
-        print("; ".join(said))
+            lines.append("the same command resumes it")
+        print("; ".join(lines))
     return 130 if result.signal == signal.SIGINT else 0
 
 
 def tables(flags: dict[str, Any]) -> dict[str, Any]:
-    """Flags that were given, in the JSON form of a configuration.
+    """The flags of a command line as the JSON form of a configuration.
 
     Raises:
-        ConfigError: the arguments of the encoder are no JSON table.
+        ConfigError: --encoder-options is no JSON, or --loss is not name=weight.
     """
-    given: dict[str, Any] = {name: flags[name] for name in ("task",) if name in flags}
-    for name, kind in GROUPS.items():
-        of_group = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-        given[name] = {flag: flags[flag] for flag in of_group if flag in flags}
-    options = given["network"].get("encoder_options")
+    content: dict[str, Any] = {name: flags[name] for name in ("task",) if name in flags}
+    for name, group in GROUPS.items():
+        names = [option.name for option in group.options()]
+        content[name] = {flag: flags[flag] for flag in names if flag in flags}
+    content["losses"] |= _weights(flags.get("loss") or ())
+    options = content["network"].get("encoder_options")
     if options is not None:
         try:
-            given["network"]["encoder_options"] = json.loads(options)
+            content["network"]["encoder_options"] = json.loads(options)
         except ValueError as error:
             raise ConfigError(f"--encoder-options {options}: is no JSON ({error})") from None
-    return given
+    return content
+
+
+def _weights(pairs: Sequence[str]) -> dict[str, float]:
+    weights = {}
+    for pair in pairs:
+        name, _, weight = pair.partition("=")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            raise ConfigError(f"--loss {pair}: must be name=weight, such as l2=1.0") from None
+    return weights
 
 
 def signature() -> inspect.Signature:
-    """The command's: `out` and the like, then a flag for every setting, none of which has a value
-    unless it is given; the help shows the settings' defaults.
+    """The command's signature: `out` and the like, then a flag for every setting.
+
+    A flag that is not given has no value, so that it does not override a saved setting; the help
+    shows the settings' defaults.
     """
     names = ", ".join(tasks.TASKS)
-    task = Parameter(help=f"What is learned: {names}.", show_default=_as("inversion"))
+    task = Parameter(help=f"The task: {names}.", show_default=_show("inversion"))
     parameters = [
         *list(inspect.signature(train, eval_str=True).parameters.values())[:-1],
         _flag("task", Annotated[str | None, task]),
     ]
-    for place, (name, kind) in enumerate(GROUPS.items(), start=1):
+    for place, (name, settings) in enumerate(GROUPS.items(), start=1):
         group = Group(TITLES[name], sort_key=place)
-        hints = get_type_hints(kind)
-        for item in fields(kind):  # type: ignore[arg-type]
+        for option in settings.options():
             about = Parameter(
-                help=item.metadata["about"],
+                help=option.about,
                 group=group,
-                show_default=_default(item),
+                show_default=_default(option.default),
                 consume_multiple=True,
                 negative_iterable=(),
             )
-            hint = str if item.name == "encoder_options" else hints[item.name]
-            parameters.append(_flag(item.name, Annotated[hint | None, about]))
+            hint = str if option.name == "encoder_options" else option.hint
+            parameters.append(_flag(option.name, Annotated[hint | None, about]))
+        if name == "losses":
+            about = Parameter(
+                help="Weight of any loss, such as one that you registered: name=weight.",
+                group=group,
+                consume_multiple=True,
+                negative_iterable=(),
+            )
+            parameters.append(_flag("loss", Annotated[tuple[str, ...] | None, about]))
     return inspect.Signature(parameters, return_annotation=int)
 
 
@@ -132,22 +152,21 @@ def _flag(name: str, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, kind, default=None, annotation=annotation)
 
 
-def _default(item: Field[Any]) -> Callable[[Any], str] | bool:
-    value = item.default
-    if value is MISSING or value in (None, "", ()):
+def _default(value: object) -> Callable[[Any], str] | bool:
+    if value in (None, "", (), False):
         return False
-    if isinstance(value, bool):
-        return _as("yes") if value else False
-    return _as(" ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    if value is True:
+        return _show("yes")
+    return _show(" ".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
-def _as(text: str) -> Callable[[Any], str]:
+def _show(text: str) -> Callable[[Any], str]:
     return lambda _: text
 
 
 @contextmanager
-def _reporting() -> Iterator[Callable[[Where], None]]:
-    """What happens, on standard error: a line that moves in a terminal, else one now and then."""
+def _reporting() -> Iterator[Callable[[StepReport], None]]:
+    """Report on standard error: a moving line in a terminal, else a line every `QUIET` seconds."""
     handler = _Lines()
     logger = logging.getLogger("wplus")
     before = (logger.level, logger.propagate)
@@ -157,15 +176,15 @@ def _reporting() -> Iterator[Callable[[Where], None]]:
     columns = (BarColumn(20), TextColumn("{task.description}", markup=False))
     bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
     moving = bar.add_task("starting", total=None)
-    said = time.monotonic()
+    last = time.monotonic()
 
-    def report(at: Where) -> None:
-        nonlocal said
+    def report(at: StepReport) -> None:
+        nonlocal last
         if console.is_terminal:
             bar.update(moving, total=at.steps, completed=at.step, description=str(at))
-        elif time.monotonic() - said > QUIET or at.step == at.steps:
-            said = time.monotonic()
-            _say(str(at))
+        elif time.monotonic() - last > QUIET or at.step == at.steps:
+            last = time.monotonic()
+            _print(str(at))
 
     try:
         with bar:
@@ -177,14 +196,14 @@ def _reporting() -> Iterator[Callable[[Where], None]]:
 
 
 class _Lines(logging.Handler):
-    """Records as lines above the one that moves."""
+    """Print log records above the moving line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
-        _say(self.format(record))
+        _print(self.format(record))
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Face-recognition nets: a face in, a unit vector that is near for the same person out."""
+"""Face-recognition networks: a face to a unit vector; those of one person have a high cosine."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from wplus.nn.mobilefacenet import MobileFaceNet, MobileFaceTrunk
 
 
 class ArcFace(nn.Module):
-    """An IR trunk and a linear layer over the whole picture (Deng et al. 2019).
+    """An IR trunk and a linear layer over its whole last map (Deng et al. 2019).
 
     Args:
         trunk: IR-SE-50 for the paper's identity loss, IR-101 for CurricularFace.
-        embedding: numbers in an embedding.
+        embedding: length of an embedding.
         affine: whether the last batch norm has a gain and a bias; CurricularFace's has none.
-        size: height and width of the pictures.
+        size: side of the images in pixels.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ArcFace(nn.Module):
         """Embed aligned faces (N, 3, size, size), RGB in [-1, 1]: (N, embedding), of length 1.
 
         Raises:
-            ValueError: the pictures have another size.
+            ValueError: the images have another size.
         """
         if x.shape[-2:] != (self.size, self.size):
             raise ValueError(
@@ -62,6 +62,17 @@ def load_arcface(path: str | Path) -> ArcFace:
     net = ArcFace(trunk, config["embedding"], affine=config["affine"])
     load_strict(net, state, str(path))
     return net.eval()
+
+
+def load_face_network(path: str | Path | None = None) -> ArcFace | MobileFaceNet:
+    """The face network in a file; without a path the shipped MobileFaceNet, fetched on first use.
+
+    Raises:
+        FormatError, WeightsError: it cannot be read or fetched.
+    """
+    if path is None or Path(path).suffix.lower() == ".onnx":
+        return load_mobilefacenet(path)
+    return load_arcface(path)
 
 
 def load_mobilefacenet(path: str | Path | None = None) -> MobileFaceNet:

@@ -1,4 +1,4 @@
-"""LPIPS v0.1 (Zhang et al. 2018): a distance between pictures that agrees with people."""
+"""LPIPS v0.1 (Zhang et al. 2018): a distance between images that agrees with human judgment."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ EPSILON = 1e-10
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution with ReLU, and what happens around it.
+    """One convolution with ReLU, and the pooling before it.
 
     Attributes:
         channels: of its output.
-        kernel: its width.
-        stride: its step.
+        kernel: its size.
+        stride: of the convolution.
         padding: zeros around its input.
         pool: window of the max-pool (stride 2) before it, or 0.
-        tap: whether its output is one of the five that are compared.
+        tap: whether its output is one of the five compared.
     """
 
     channels: int
@@ -65,13 +65,13 @@ NETS: dict[str, Sequence[Layer]] = {
 
 
 class LPIPS(nn.Module):
-    """Distance of pictures: squared differences of normalized features, weighted, averaged, summed.
+    """Distance of images: squared differences of normalized features, weighted, averaged, summed.
 
     With unit-normalized features f_l of layer l at each place and heads w_l >= 0, which are the
     squares of the weights in Eq. 1,
     d(a, b) = sum_l mean_hw sum_c w_lc (f_lc(a) - f_lc(b))^2.
 
-    The net never trains: its parameters take no gradient; pictures do, each on its own side.
+    The network is frozen; gradients reach the images.
 
     Args:
         net: "alexnet" (the paper's loss and metric) or "vgg16".
@@ -112,7 +112,7 @@ class LPIPS(nn.Module):
             images: (N, 3, H, W) in [-1, 1]; H and W at least `minimum`.
 
         Raises:
-            ValueError: the pictures are too small or have other than 3 channels.
+            ValueError: the images are too small or have other than 3 channels.
         """
         smallest = self.minimum
         if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < smallest:
@@ -142,10 +142,10 @@ class LPIPS(nn.Module):
         return torch.stack(per_layer).sum(0)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances (N,) of pictures (N, 3, H, W) in [-1, 1].
+        """Distances (N,) of images (N, 3, H, W) in [-1, 1].
 
         Raises:
-            ValueError: the pictures are too small or have other than 3 channels.
+            ValueError: the images are too small or have other than 3 channels.
         """
         return self.distance(self.features(a), self.features(b))
 

@@ -1,4 +1,4 @@
-"""Similarity off faces: the cosine of two pictures seen by a self-supervised net."""
+"""Similarity of anything but faces: the cosine of two self-supervised embeddings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SimilarityLoss(CosineLoss):
     """1 - <R(y), R(y_hat)>, R being the mean features of a MoCo-v2 ResNet-50, as `similarity`.
 
     Args:
-        net: maps pictures of any size to (N, D).
+        net: maps images of any size to (N, D).
     """
 
     SIZE = 224

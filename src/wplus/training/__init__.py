@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from wplus.training.config import TrainConfig
     from wplus.training.loop import Result, train
     from wplus.training.ranger import Ranger
-    from wplus.training.step import Forward, Step
+    from wplus.training.step import EncoderLosses, Step
 
-__all__ = ["Forward", "Ranger", "Result", "Step", "TrainConfig", "train"]
+__all__ = ["EncoderLosses", "Ranger", "Result", "Step", "TrainConfig", "train"]
 
-# Imported when they are first used: the command's help is made of the settings, without torch.
+# Imported when first used: the command's help is generated from the settings, without torch.
 _HOMES = {
-    "Forward": "step",
+    "EncoderLosses": "step",
     "Ranger": "ranger",
     "Result": "loop",
     "Step": "step",

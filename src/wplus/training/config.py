@@ -1,73 +1,77 @@
-"""Every setting of a training run, in groups; saved in the run, checked when built.
+"""Every setting of a training run, in groups; checked on construction, saved with the run.
 
 Defaults are the paper's ("Encoding in Style", implementation details, and its released code) where
-it says something. Nothing here needs torch: the command's help is made of these tables.
+it names a value. Nothing here imports torch: the command's help is generated from these tables.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from wplus import tasks
 from wplus.errors import ConfigError
 from wplus.files import atomic
-from wplus.training.settings import Settings, setting
+from wplus.losses import LOSSES, check_weights
+from wplus.losses.registry import networks_for
+from wplus.training.settings import Option, Settings, check, setting, table
 
 FILE = "config.json"
-STATES = "states"  # folder of the states from which a run goes on
+STATES = "states"  # the folder of the states from which a run is resumed
 
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
-    """What is learned from."""
+    """Training and validation data."""
 
     data: tuple[str, ...] = setting(
-        (), "Folders of pictures or of rendered samples (.npz), or lists of files (.csv, .txt).",
+        (), "Folders of images or of rendered samples (.npz), or lists of files (.csv, .txt).",
         changeable=True,
     )  # fmt: skip
     sources: str | None = setting(
-        None, "Folder of what the encoder reads, paired by name with --data.", changeable=True
+        None, "Folder of the encoder's inputs, paired by name with --data.", changeable=True
     )
     source_suffix: str = setting("", "End of the names of sources, such as _edges.")
     target_suffix: str = setting("", "End of the names of targets.")
     skip_unpaired: bool = setting(False, "Leave out files that do not pair, instead of refusing.")
     shares: tuple[float, ...] = setting(
-        (), "How often each of --data is drawn; by default as often as it has pictures."
+        (), "Relative frequency of each of --data; by default its number of images."
     )
     synthetic: float = setting(
-        0.0, "Share of examples that the generator makes itself.", low=0.0, high=1.0
+        0.0, "Share of examples sampled from the generator.", low=0.0, high=1.0
     )
     truncation: tuple[float, ...] = setting(
-        (0.5, 1.0), "Of synthetic examples: lowest and highest ψ."
+        (0.5, 1.0), "Lowest and highest ψ of synthetic examples."
     )
     mixing: float = setting(
-        0.5, "Of synthetic examples: share of codes made of two.", low=0.0, high=1.0
+        0.5, "Share of synthetic examples whose code mixes two styles.", low=0.0, high=1.0
     )
-    augment: bool = setting(False, "Change the encoder's photographs as cameras and the web do.")
+    augment: bool = setting(False, "Degrade the encoder's photographs as cameras and the web do.")
     vary: bool = setting(
         False,
-        "Turn, shift and recolor photographs a little, source and target alike: more of them where"
-        " there are few.",
+        "Rotate, shift and recolor photographs slightly, source and target alike; for small data"
+        " sets.",
     )
-    in_memory: bool = setting(False, "Keep decoded pictures in memory.", changeable=True)
-    validation: str | None = setting(None, "Such a folder or list to validate on.", changeable=True)
+    in_memory: bool = setting(False, "Keep decoded images in memory.", changeable=True)
+    validation: str | None = setting(
+        None, "Folder or list of images to validate on.", changeable=True
+    )
     validation_sources: str | None = setting(
         None, "Folder of sources, paired by name with --validation.", changeable=True
     )
     hold_out: int = setting(
-        0, "Without --validation: so many pictures of --data are kept for it.", low=0
+        0, "Number of images of --data to validate on, instead of --validation.", low=0
     )
-    check: bool = setting(True, "Look at every file before training starts.", changeable=True)
-    workers: int = setting(2, "Processes that read pictures.", low=0, changeable=True)
+    check: bool = setting(True, "Check every file before training starts.", changeable=True)
+    workers: int = setting(2, "Processes that read images.", low=0, changeable=True)
 
 
 @dataclass(frozen=True)
 class NetworkSettings(Settings):
-    """What is trained, and through what."""
+    """The encoder, its initialization, and the generator that it is trained through."""
 
     generator: str | None = setting(
         None, "A model's name or file; by default that of --init, or mobilestylegan-ffhq.",
@@ -82,19 +86,20 @@ class NetworkSettings(Settings):
     )
     trunk: str = setting(
         "auto",
-        "What the trunk starts from: a face network's file (model_ir_se50.pth for pyramid), none,"
+        "Initialization of the trunk: a face network's file (model_ir_se50.pth for pyramid), none,"
         " or auto (the shipped face network for compact, none for others).",
     )
-    init: str | None = setting(None, "A model whose encoder is trained further.")
+    init: str | None = setting(None, "A model whose encoder training starts from.")
     teacher: str | None = setting(
-        None, "A model of photographs, whose codes of the targets are what --code compares with.",
+        None,
+        "A model of photographs whose codes of the targets count as the true ones for --code.",
         changeable=True,
-    )  # fmt: skip
-    start_from_mean: bool = setting(True, "The encoder gives offsets from the mean code.")
+    )
+    start_from_mean: bool = setting(True, "The encoder predicts offsets from the mean code.")
     decoder: Literal["full", "short"] = setting(
         "full",
-        "What makes the pictures that losses see: full is the generator, short its layers up to"
-        " 128² and a small head (mobilestylegan-ffhq only), for half the time of a step.",
+        "Generator that the losses see: full, or short: its layers up to 128² and a small head"
+        " (mobilestylegan-ffhq only), which halves the time of a step.",
     )
     noise: Literal["auto", "fixed", "random", "none"] = setting(
         "auto",
@@ -105,21 +110,15 @@ class NetworkSettings(Settings):
 
 @dataclass(frozen=True)
 class LossSettings(Settings):
-    """Weights of the losses; by default those of the task."""
+    """Weights of the losses, and their networks.
 
-    l2: float | None = setting(None, "Mean squared error.", low=0.0)
-    lpips: float | None = setting(None, "Perceptual distance.", low=0.0)
-    identity: float | None = setting(None, "1 - cosine of face embeddings.", low=0.0)
-    regularization: float | None = setting(None, "Length of the offsets from the mean.", low=0.0)
-    crop_l2: float | None = setting(None, "Mean squared error of the inner face.", low=0.0)
-    crop_lpips: float | None = setting(None, "Perceptual distance of the inner face.", low=0.0)
-    similarity: float | None = setting(
-        None, "1 - cosine of self-supervised features; off faces, instead of identity.", low=0.0
+    In JSON a weight stands beside the other settings: {"l2": 1.0, "lpips_net": "vgg16"}.
+    """
+
+    weights: Mapping[str, float] = field(
+        default_factory=dict,
+        metadata={"about": "By the names of `LOSSES`; the task's by default.", "changeable": False},
     )
-    code: float | None = setting(
-        None, "Squared error of the code, where the true one is known; 1 is the variance of w.",
-        low=0.0,
-    )  # fmt: skip
     lpips_net: Literal["alexnet", "vgg16"] = setting("alexnet", "The network of LPIPS.")
     identity_net: str | None = setting(
         None, "Face network of the identity loss (model_ir_se50.pth); by default the shipped one.",
@@ -129,10 +128,34 @@ class LossSettings(Settings):
         None, "Self-supervised network (moco_v2_800ep_pretrain.pth.tar).", changeable=True
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        weights = {name: check(name, x, float, {}) for name, x in self.weights.items()}
+        check_weights(weights)
+        object.__setattr__(self, "weights", weights)
+
+    @classmethod
+    def parse(cls, content: object, group: str) -> LossSettings:
+        """See `Settings.parse`. A weight of null is left to the task."""
+        settings = table(content, [option.name for option in cls.options()], group)
+        weights = {name: x for name, x in settings.items() if name in LOSSES and x is not None}
+        return cls(weights, **{name: x for name, x in settings.items() if name not in LOSSES})
+
+    @classmethod
+    def options(cls) -> list[Option]:
+        """See `Settings.options`; a weight is an option of its own."""
+        weights = [Option(x.name, float | None, None, x.about, False) for x in LOSSES.values()]
+        return [*weights, *(option for option in super().options() if option.name != "weights")]
+
+    def values(self) -> dict[str, Any]:
+        """See `Settings.values`."""
+        values = super().values()
+        return {**values.pop("weights"), **values}
+
 
 @dataclass(frozen=True)
 class OptimizerSettings(Settings):
-    """How the encoder is moved."""
+    """The optimizer, its schedule, and the average of the weights."""
 
     steps: int = setting(
         300_000,
@@ -140,55 +163,60 @@ class OptimizerSettings(Settings):
         low=1,
         changeable=True,
     )
-    batch: int = setting(8, "Pictures in a step, over all processes.", low=1)
+    batch: int = setting(8, "Images in a step, over all processes.", low=1)
     accumulate: int = setting(
-        1, "Parts in which a process goes through its share of a batch, to save memory.",
+        1, "Parts into which a process splits its share of a batch, to save memory.",
         low=1, changeable=True,
     )  # fmt: skip
     optimizer: Literal["ranger", "adamw", "muon"] = setting(
         "ranger", "Ranger is the paper's; muon learned fastest in training `faces`."
     )
-    learning_rate: float = setting(1e-4, "Step size, at its peak.", above=0.0)
-    trunk_rate: float = setting(1.0, "The trunk's step size, as a share of it.", low=0.0)
-    weight_decay: float = setting(0.0, "Decoupled from the gradient.", low=0.0)
-    warm_up: int = setting(0, "Steps over which the step size rises from 0.", low=0)
+    learning_rate: float = setting(1e-4, "Learning rate at its peak.", above=0.0)
+    trunk_rate: float = setting(1.0, "The trunk's learning rate, as a share of it.", low=0.0)
+    weight_decay: float = setting(0.0, "Weight decay, decoupled from the gradient.", low=0.0)
+    warm_up: int = setting(0, "Steps over which the learning rate rises from 0.", low=0)
     schedule: Literal["constant", "cosine"] = setting(
         "constant", "cosine falls to 0 at the last step."
     )
-    clip: float = setting(0.0, "Longest gradient; 0 is no limit.", low=0.0)
+    clip: float = setting(
+        0.0, "Norm to which longer gradients are clipped; 0 for no clipping.", low=0.0
+    )
     ema: float = setting(
-        0.999, "Decay of the average of weights that is validated and exported; 0 for none.",
+        0.999, "Decay of the average of the weights that is validated and exported; 0 for none.",
         low=0.0, high=0.999999,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RunSettings(Settings):
-    """When what is written, and on what it runs."""
+    """What is written when, and the hardware."""
 
-    seed: int = setting(0, "Everything random follows from it.", low=0, high=2**32 - 1)
+    seed: int = setting(0, "Seed of everything random.", low=0, high=2**32 - 1)
     log_every: int = setting(50, "Steps between two lines of metrics.", low=1, changeable=True)
     validate_every: int = setting(1000, "Steps between validations.", low=1, changeable=True)
     save_every: int = setting(
-        1000, "Steps between states from which a run can go on.", low=1, changeable=True
+        1000, "Steps between states, from which a run is resumed.", low=1, changeable=True
     )
-    keep: int = setting(2, "States that are kept, the newest.", low=1, changeable=True)
-    previews: int = setting(8, "Pictures in a preview.", low=0, changeable=True)
+    keep: int = setting(2, "Number of states kept.", low=1, changeable=True)
+    previews: int = setting(8, "Images in a preview.", low=0, changeable=True)
     time_limit: float | None = setting(
-        None, "Minutes after which the run saves and leaves.", above=0.0, changeable=True
+        None, "Minutes after which the run saves its state and ends.", above=0.0, changeable=True
     )
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps.", changeable=True)
     threads: int | None = setting(
-        None, "Threads of a process on CPUs; by default one for each core. Where others work too,"
-        " fewer are faster.", low=1, changeable=True,
-    )  # fmt: skip
+        None,
+        "Threads of a process on CPUs; by default one for each core. On a shared machine, fewer are"
+        " faster.",
+        low=1,
+        changeable=True,
+    )
     devices: int = setting(
         1, "Processes on this machine, each with a device (needs wplus[train]).",
         low=1, changeable=True,
     )  # fmt: skip
     nodes: int = setting(1, "Machines.", low=1, changeable=True)
     precision: Literal["float32", "bfloat16"] = setting(
-        "float32", "bfloat16 is for GPUs, and for processors that compute in it.", changeable=True
+        "float32", "bfloat16 is for GPUs, and for CPUs that compute in it.", changeable=True
     )
     compile: bool = setting(False, "torch.compile the networks.", changeable=True)
 
@@ -222,8 +250,7 @@ class TrainConfig:
     run: RunSettings = RunSettings()
 
     def __post_init__(self) -> None:
-        tasks.find(self.task)
-        data = self.data
+        task, data, weights = tasks.find(self.task), self.data, self.weights
         if data.sources is not None and len(data.data) != 1:
             raise ConfigError("sources need exactly one folder of targets as data")
         if data.validation_sources is not None and data.validation is None:
@@ -234,34 +261,39 @@ class TrainConfig:
             raise ConfigError("hold_out needs exactly one folder or list as data")
         if data.data and data.synthetic == 1:
             raise ConfigError("synthetic is 1: nothing of data would be trained on")
-        if data.synthetic and tasks.find(self.task).source != "photo":
-            raise ConfigError(f"the task {self.task} has no synthetic examples: their source is"
-                              " the picture itself")  # fmt: skip
+        if data.synthetic and task.source != "photo":
+            raise ConfigError(
+                f"the task {task.name} has no synthetic examples: their source is the image itself"
+            )
         if data.shares and len(data.shares) != len(data.data):
             raise ConfigError(f"shares are {len(data.shares)}, but data are {len(data.data)}")
         if len(data.truncation) != 2 or not 0 <= data.truncation[0] <= data.truncation[1]:
             raise ConfigError(f"truncation must be two numbers from 0 up, not {data.truncation}")
-        if self.network.teacher is not None and not self.weights["code"]:
-            raise ConfigError("a teacher's codes are of no use without a weight of code")
-        if self.weights["identity"] and self.weights["similarity"]:
-            raise ConfigError("identity (faces) and similarity (anything else) exclude each other")
-        if self.weights["similarity"] and self.losses.similarity_net is None:
-            raise ConfigError("similarity needs its network: name its file as similarity_net")
+        if self.network.teacher is not None and not weights["code"]:
+            raise ConfigError("a teacher's codes have no effect without a weight of code")
+        for network in networks_for(name for name, weight in weights.items() if weight):
+            if network.needs_file and not getattr(self.losses, f"{network.name}_net", None):
+                raise ConfigError(
+                    f"{network.name} needs its network: name its file as {network.name}_net"
+                )
 
     @property
     def weights(self) -> dict[str, float]:
-        """Of every loss: what is set here, else the task's."""
-        given = {name: getattr(self.losses, name) for name in tasks.TERMS}
-        of_task = tasks.find(self.task).weights
-        return {name: of_task[name] if x is None else x for name, x in given.items()}
+        """Of every loss: the one set here, else the task's, else the loss's own."""
+        return check_weights({**tasks.find(self.task).weights, **self.losses.weights})
+
+    def with_weights(self) -> TrainConfig:
+        """These settings with the weights that are left to the task filled in."""
+        return replace(self, losses=replace(self.losses, weights=self.weights))
 
     def to_json(self) -> str:
-        """Readable JSON, as it is saved in the run."""
-        return json.dumps(asdict(self), indent=2)
+        """Readable JSON, as it is saved with the run."""
+        groups = {name: getattr(self, name).values() for name in GROUPS}
+        return json.dumps({"task": self.task, **groups}, indent=2)
 
     @classmethod
     def parse(cls, content: object) -> TrainConfig:
-        """From the JSON form; settings that are left out have their defaults.
+        """From the JSON form; missing settings get their defaults.
 
         Raises:
             ConfigError: a setting or a group is unknown, malformed or out of range.
@@ -280,10 +312,10 @@ class TrainConfig:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The JSON form in a file, unchecked: `TrainConfig.parse` checks it.
+    """The JSON table in a file, unchecked: `TrainConfig.parse` checks it.
 
     Raises:
-        ConfigError: it cannot be read, or is no JSON table.
+        ConfigError: the file cannot be read, or is no JSON table.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -296,68 +328,61 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(config: TrainConfig, folder: Path) -> None:
-    """Save it in the folder of a run."""
+    """Save the settings in the folder of a run."""
     with atomic(folder / FILE) as temporary:
         temporary.write_text(config.to_json() + "\n", encoding="utf-8")
 
 
 def merge(*contents: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON forms, the later ones laid over the earlier ones setting by setting.
+    """JSON forms laid over each other, setting by setting; the last one wins.
 
-    Weights that were written down for one task are not those of another.
+    A form that changes the task drops the weights of losses of those before it.
     """
     merged: dict[str, Any] = {}
     for content in contents:
         losses = merged.get("losses")
         if content.get("task", merged.get("task")) != merged.get("task") and losses:
-            merged["losses"] = {k: v for k, v in losses.items() if k not in tasks.TERMS}
+            merged["losses"] = {k: v for k, v in losses.items() if k not in LOSSES}
         for name, value in content.items():
-            here = merged.get(name)
-            table = isinstance(value, Mapping) and name in GROUPS
-            merged[name] = {**(here if isinstance(here, Mapping) else {}), **value} \
-                if table else value  # fmt: skip
+            if name in GROUPS and isinstance(value, Mapping):
+                before = merged.get(name)
+                value = {**(before if isinstance(before, Mapping) else {}), **value}
+            merged[name] = value
     return merged
 
 
 def resolve(run: Path, *contents: Mapping[str, Any]) -> TrainConfig:
-    """The settings of a run: its own if it is there already, with JSON forms laid over them.
-
-    Weights of losses that are left to the task are filled in.
+    """The settings of a run: its saved ones, if there are any, with JSON forms laid over them.
 
     Raises:
         ConfigError: a setting is wrong, or cannot be changed in this run.
     """
     saved = read(run / FILE) if (run / FILE).exists() else None
-    settings = TrainConfig.parse(merge(saved or {}, *contents))
-    weights: dict[str, Any] = dict(settings.weights)
-    settings = replace(settings, losses=replace(settings.losses, **weights))
-    # Without a state there is nothing to go on with: settings may be mended.
+    settings = TrainConfig.parse(merge(saved or {}, *contents)).with_weights()
+    # Without a state there is nothing to resume: any setting may change.
     if saved is not None and any((run / STATES).glob("*.safetensors")):
-        check_resumable(TrainConfig.parse(saved), settings, run)
+        check_resumable(TrainConfig.parse(saved).with_weights(), settings, run)
     return settings
 
 
 def check_resumable(old: TrainConfig, new: TrainConfig, run: Path) -> None:
-    """Refuse to go on with settings that would make it another run.
+    """Refuse settings with which the run could not continue as it began.
 
     Raises:
-        ConfigError: names the first such setting, and what it was.
+        ConfigError: names the first such setting, and its saved value.
     """
-    changed = [("task", old.task, new.task)] if old.task != new.task else []
+    changes = [("task", old.task, new.task, False)]
     for group, kind in GROUPS.items():
-        for item in fields(kind):  # type: ignore[arg-type]
-            was, now = (getattr(getattr(config, group), item.name) for config in (old, new))
-            # A cosine ends at the last step: with another one, every step before was wrong.
-            bound = item.name == "steps" and old.optimizer.schedule != "constant"
-            if _shown(was) != _shown(now) and (bound or not item.metadata["changeable"]):
-                changed.append((item.name, was, now))
-    if changed:
-        name, was, now = changed[0]
-        raise ConfigError(
-            f"{run}: this run has {name} {_shown(was)}, not {_shown(now)}, and cannot go on with"
-            " another; leave the setting out, or start a new run in another folder"
-        )
-
-
-def _shown(value: object) -> str:
-    return json.dumps(value)
+        before, after = getattr(old, group).values(), getattr(new, group).values()
+        for option in kind.options():
+            # Under a cosine, other steps would have needed another rate in every step so far.
+            fixed = option.name == "steps" and old.optimizer.schedule != "constant"
+            free = option.changeable and not fixed
+            changes.append((option.name, before[option.name], after[option.name], free))
+    for name, was, now, free in changes:
+        if not free and json.dumps(was) != json.dumps(now):
+            raise ConfigError(
+                f"{run}: this run has {name} {json.dumps(was)}, not {json.dumps(now)}, and cannot"
+                " be resumed with another; leave the setting out, or start a new run in another"
+                " folder"
+            )

@@ -1,8 +1,7 @@
-"""One process, or several that train together: devices, sums over processes, gradients shared.
+"""One process, or several that train together: devices, sums over processes, shared gradients.
 
 A single process needs nothing but torch. Several, on one machine or more, go through Lightning
-Fabric (in `wplus[train]`), which starts them itself or joins those that `torchrun` or a cluster
-started.
+Fabric (in `wplus[train]`), which starts them or joins those that `torchrun` or a cluster started.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 class Processes(Protocol):
-    """What the loop asks for.
+    """The processes of a run, as one of them sees them.
 
     Attributes:
-        rank: of this process; 0 writes files and speaks.
+        rank: of this process; 0 writes files and reports.
         world: number of processes.
         device: of this process.
     """
@@ -36,31 +35,34 @@ class Processes(Protocol):
     world: int
     device: torch.device
 
-    def share(self, encoder: nn.Module, compiled: bool = False) -> nn.Module:
-        """What to call instead of the encoder, so that gradients are averaged over processes."""
+    def wrap(self, network: nn.Module, compiled: bool = False) -> nn.Module:
+        """The trained network, wrapped so that its gradients are averaged over processes.
 
-    def unshared(self, encoder: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
-        """Where `enabled`, gradients of a `share`d encoder stay here: another part follows."""
+        The wrapper has the network's attributes.
+        """
+
+    def unsynced(self, wrapped: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
+        """Where `enabled`, keep the gradients of a wrapped network local: another part follows."""
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum of a tensor over processes."""
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process is here."""
 
 
-class Alone:
+class SingleProcess:
     """One process."""
 
     def __init__(self, device: torch.device) -> None:
         self.rank, self.world, self.device = 0, 1, device
 
-    def share(self, encoder: nn.Module, compiled: bool = False) -> nn.Module:
-        """See `Processes.share`."""
-        return cast(nn.Module, torch.compile(encoder)) if compiled else encoder
+    def wrap(self, network: nn.Module, compiled: bool = False) -> nn.Module:
+        """See `Processes.wrap`."""
+        return cast(nn.Module, torch.compile(network)) if compiled else network
 
-    def unshared(self, encoder: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
-        """See `Processes.unshared`."""
+    def unsynced(self, wrapped: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
+        """See `Processes.unsynced`."""
         return nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
@@ -71,11 +73,21 @@ class Alone:
         """See `Processes.wait`."""
 
 
-class Together:
+class _Wrapped(DistributedDataParallel):
+    """A distributed network that has the attributes of the one inside."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+
+class Distributed:
     """Several processes, each with a copy of the networks (distributed data parallel).
 
     Raises:
-        ConfigError: Lightning Fabric is not installed, or the processes cannot be started so.
+        ConfigError: Lightning Fabric is not installed, or the processes cannot be started.
     """
 
     def __init__(self, kind: str, devices: int, nodes: int) -> None:
@@ -96,30 +108,30 @@ class Together:
         self.rank, self.world = self._fabric.global_rank, self._fabric.world_size
         self.device: torch.device = self._fabric.device
 
-    def share(self, encoder: nn.Module, compiled: bool = False) -> nn.Module:
-        """See `Processes.share`. Batch norms see the whole batch on GPUs, not on CPUs."""
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules()):
+    def wrap(self, network: nn.Module, compiled: bool = False) -> nn.Module:
+        """See `Processes.wrap`. Batch norms see the whole batch on GPUs, not on CPUs."""
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
             if self.device.type == "cuda":
-                encoder = nn.SyncBatchNorm.convert_sync_batchnorm(encoder)  # type: ignore[no-untyped-call]
+                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
             elif self.rank == 0:
                 logger.warning(
-                    "this encoder has batch norms: on CPUs each process normalizes its own part of"
+                    "this network has batch norms: on CPUs each process normalizes its own part of"
                     " the batch"
                 )
         if compiled:
-            encoder = cast(nn.Module, torch.compile(encoder))
-        # Depthwise weights have a stride that means nothing; gradients name it otherwise.
+            network = cast(nn.Module, torch.compile(network))
+        # The stride of depthwise weights is ambiguous; DDP warns about a harmless difference.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-        return DistributedDataParallel(
-            encoder,
+        return _Wrapped(
+            network,
             device_ids=[self.device] if self.device.type == "cuda" else None,
             gradient_as_bucket_view=True,
         )
 
-    def unshared(self, encoder: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
-        """See `Processes.unshared`."""
-        assert isinstance(encoder, DistributedDataParallel)  # by `share`
-        return encoder.no_sync() if enabled else nullcontext()
+    def unsynced(self, wrapped: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
+        """See `Processes.unsynced`."""
+        assert isinstance(wrapped, DistributedDataParallel)  # by `wrap`
+        return wrapped.no_sync() if enabled else nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
         """See `Processes.sum`."""
@@ -135,7 +147,7 @@ class Together:
 def start(run: RunSettings) -> Processes:
     """Start, or join, the processes that the settings name.
 
-    Under `torchrun`, its numbers count and `devices` and `nodes` are not read.
+    Under `torchrun` its numbers count, and `devices` and `nodes` are ignored.
 
     Raises:
         ConfigError: there is no such device, or Lightning Fabric is needed and missing.
@@ -148,14 +160,14 @@ def start(run: RunSettings) -> Processes:
     if devices * nodes > 1:
         if ":" in name:
             raise ConfigError(f"device {name!r} is one device, but {devices * nodes} are asked for")
-        return Together(name, devices, nodes)
+        return Distributed(name, devices, nodes)
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {run.device!r} cannot be used here: {reason}") from None
-    return Alone(device)
+    return SingleProcess(device)
 
 
 def _best() -> str:

@@ -1,4 +1,4 @@
-"""What a run leaves for people: a line of JSON per event, TensorBoard, a line of progress."""
+"""The log of a run: a line of JSON per event, TensorBoard, and a report of every step."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ FILE = "metrics.jsonl"
 
 
 class Means:
-    """Means of named numbers since the last line of the log; part of a run's state."""
+    """Means of named numbers since the last line of the log; part of the state of a run."""
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
         self._sums: dict[str, list[float]] = {k: list(v) for k, v in (state or {}).items()}
 
     def add(self, values: Mapping[str, float], count: float = 1.0) -> None:
-        """Values that are each a mean over `count` things."""
+        """Add values that are each a mean over `count` items."""
         for name, value in values.items():
             entry = self._sums.setdefault(name, [0.0, 0.0])
             entry[0] += value * count
             entry[1] += count
 
     def take(self) -> dict[str, float]:
-        """The means, and start again."""
+        """Return the means, and start again."""
         means = {name: total / count for name, (total, count) in self._sums.items() if count}
         self._sums = {}
         return means
@@ -42,12 +42,12 @@ class Means:
 class Log:
     """`metrics.jsonl` of a run, and TensorBoard files in `tensorboard/` where it is installed.
 
-    Lines after `step` are dropped: a run that was killed goes on from its last state, and writes
-    what came later anew.
+    Lines after `step` are dropped: a killed run is resumed from its last state and writes them
+    again.
 
     Args:
         folder: of the run.
-        step: the last step that counts.
+        step: of the state that the run is resumed from.
 
     Raises:
         ConfigError: the log is there and cannot be read.
@@ -62,7 +62,7 @@ class Log:
         self._board = _tensorboard(folder / "tensorboard", step)
 
     def write(self, event: str, step: int, values: Mapping[str, float]) -> None:
-        """One line.
+        """Write one line.
 
         Args:
             event: "train" or "validation".
@@ -83,7 +83,7 @@ class Log:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; none if there is no file. A last line that was cut short is left out.
+    """The lines of a log; none if there is no file. A truncated last line is dropped.
 
     Raises:
         ConfigError: it cannot be read, or another line is no JSON table with a step.
@@ -94,7 +94,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         return []
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    found = []
+    entries = []
     for number, line in enumerate(lines, start=1):
         if not line:
             continue
@@ -102,11 +102,11 @@ def read(path: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
             entry["step"], entry["event"]
         except (ValueError, KeyError, TypeError):
-            if number == len(lines):  # no end of line: the process died while writing it
+            if number == len(lines):  # no end of line: the process was killed while writing
                 break
             raise ConfigError(f"{path}, line {number}: is no line of a training log") from None
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def _line(entry: Mapping[str, Any]) -> str:
@@ -122,14 +122,14 @@ def _tensorboard(folder: Path, step: int) -> Any:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a run is.
+class StepReport:
+    """What the last step of a run did.
 
     Attributes:
         step: steps made.
         steps: steps in all.
         terms: of the last step.
-        images_per_second: lately, waiting for data included.
+        images_per_second: over the last minute, waiting for data included.
         seconds_left: at that speed.
     """
 
@@ -147,7 +147,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """In words short enough for a line: 42 s, 5 min, 3 h 20 min, 2 d 5 h."""
+    """In words: 42 s, 5 min, 3 h 20 min, 2 d 5 h."""
     minutes = round(seconds / 60)
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -159,14 +159,14 @@ def duration(seconds: float) -> str:
 
 
 class Speed:
-    """Pictures per second, over the last minute or so."""
+    """Images per second, over the last minute or so."""
 
     def __init__(self, window: float = 60.0) -> None:
         self._window = window
         self._marks: list[tuple[float, int]] = [(time.monotonic(), 0)]
 
     def add(self, images: int) -> float:
-        """So many more are done; pictures per second until now."""
+        """Count images of a finished step, and return the images per second."""
         now, done = time.monotonic(), self._marks[-1][1] + images
         self._marks.append((now, done))
         while len(self._marks) > 2 and now - self._marks[1][0] > self._window:
@@ -175,5 +175,5 @@ class Speed:
         return (done - before) / max(now - then, 1e-9)
 
     def pause(self, seconds: float) -> None:
-        """Leave out time that was spent otherwise: on validation, or on saving."""
+        """Leave out seconds that were spent on validation or on saving."""
         self._marks = [(mark + seconds, done) for mark, done in self._marks]

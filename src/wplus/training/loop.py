@@ -1,4 +1,4 @@
-"""The training loop, top to bottom; the same call on the same folder goes on where it stopped."""
+"""The training loop, top to bottom; the same call on the same folder resumes an interrupted run."""
 
 from __future__ import annotations
 
@@ -6,41 +6,65 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
-from wplus import data, models
-from wplus.data import Synthesizer
-from wplus.encoders import Encoder
+from wplus import data
+from wplus.config import ModelConfig
+from wplus.data import Dataset, Mixture
 from wplus.errors import ConfigError, WplusError
-from wplus.generators import Generator, Noise, TruncatedGenerator, truncate
 from wplus.training import config, datasets, distributed, setup, state
 from wplus.training.config import TrainConfig
 from wplus.training.distributed import Processes
-from wplus.training.ema import Average
-from wplus.training.judging import Judge
-from wplus.training.log import Log, Means, Progress, Speed
-from wplus.training.optimizer import make_optimizer, set_rate
-from wplus.training.setup import Components
+from wplus.training.log import Log, Means, Speed, StepReport
+from wplus.training.optimizer import Average, make_optimizer, set_rate
+from wplus.training.setup import Placed
 from wplus.training.state import Saved, State
-from wplus.training.step import Decoder, Forward, Step
+from wplus.training.step import Step
 from wplus.training.stopping import Stopping
-from wplus.training.teacher import Prepare, Teacher
+from wplus.training.validation import Validator
 
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "best.safetensors", "model.safetensors"
-LOCK = ".lock"
 MAX_BAD_STEPS = 10
-"""So many steps in a row without a finite loss end the run."""
+"""Number of steps in a row without a finite loss that ends a run."""
+MAX_RATE = 1e30
+"""Learning rate above which one step takes float32 weights out of range."""
+
+
+class Trainable(Protocol):
+    """A network to be trained with its data, such as `setup.Components`.
+
+    Attributes:
+        training: the examples of every step.
+        validation: images that are not trained on, if any.
+        about: what is trained, a `ModelConfig` as JSON.
+    """
+
+    @property
+    def training(self) -> Mixture:
+        """See the class."""
+
+    @property
+    def validation(self) -> Dataset | None:
+        """See the class."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """See the class."""
+
+    def fingerprints(self) -> dict[str, str]:
+        """Digests of what must not change when the run is resumed."""
+
+    def place(self, settings: TrainConfig, device: torch.device) -> Placed:
+        """Move everything to a device."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +72,12 @@ class Result:
     """How a run ended.
 
     Attributes:
-        step: steps made.
-        steps: steps in all.
-        signal: what stopped it, if a signal did.
+        step: number of steps made.
+        steps: number of steps of the whole run.
+        signal: that stopped it, if one did.
         reason: why it ended.
-        best: step and loss of the best validation, if there was one.
-        rank: of the process that says so.
+        best: step and loss of the best validation; empty if there was none.
+        rank: of the process that returns this.
     """
 
     step: int
@@ -68,190 +92,241 @@ def train(
     settings: TrainConfig,
     run: Path,
     *,
-    components: Components | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    components: Trainable | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
 ) -> Result:
-    """Train an encoder; see `docs/training.md` for what is in the folder afterwards.
+    """Train a network; `docs/training.md` describes the files of a run.
 
     Args:
-        settings: the run's; `resolve` reconciles them with those of a run that is there already.
+        settings: the run's; `resolve` merges them with those of a run that exists.
         run: its folder.
-        components: networks and data, if they are not to be built from the settings.
-        progress: called after every step, in the first process.
+        components: networks and data; by default they are built from the settings.
+        on_step: called after every step, in the first process.
 
     Raises:
-        ConfigError: the settings contradict each other, do not fit what is there, or the run is
-            another one; or another process trains in this folder.
+        ConfigError: the settings contradict each other or the data, or belong to another run than
+            the one in the folder; or another process trains in this folder.
         FormatError, WeightsError: a file cannot be read or fetched.
-        WplusError: the loss is no finite number, step after step.
+        WplusError: the training diverges: weights or losses are not finite.
     """
-    together = distributed.start(settings.run)
+    processes = distributed.start(settings.run)
     with ExitStack() as stack:
         if settings.run.threads is not None:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(settings.run.threads)
-        if together.rank == 0:
-            _lock(run, stack)
+        if processes.rank == 0:
+            stack.enter_context(state.locked(run))
             state.sweep(run)
-        return _train(settings, run, together, components, progress, stack)
+        if processes.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
 
-
-def _train(
-    settings: TrainConfig,
-    run: Path,
-    together: Processes,
-    components: Components | None,
-    progress: Callable[[Progress], None] | None,
-    stack: ExitStack,
-) -> Result:
-    device, first = together.device, together.rank == 0
-    optimization, run_settings = settings.optimizer, settings.run
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-
-    # Where the run is, and what it is made of.
-    saved = state.latest(run)
-    if components is None:
-        components = setup.build(settings, saved.state.model_config if saved else None)
-    if settings.data.in_memory or (first and settings.data.check and saved is None):
-        datasets.check(components.training, components.validation)
-    now = _state_of(run, components, saved)
-
-    # The networks. The generator is not trained: only gradients of its codes are asked for.
-    model = components.model.to(device)
-    objective = components.objective.to(device)
-    judged_by = objective if components.judge is None else components.judge.to(device)
-    assert isinstance(model.encoder, Encoder)
-    encoder = model.encoder.train().requires_grad_(True)
-    model.generator.eval().requires_grad_(False)
-    average = Average(encoder, optimization.ema)
-    lower = run_settings.precision == "bfloat16"
-    number = torch.bfloat16 if lower else torch.float32
-    optimizer = make_optimizer(encoder, optimization, number)
-    if saved is not None:
-        saved.restore(encoder, average.encoder if optimization.ema else None, optimizer)
-    generator = model.generator.at_precision(torch.bfloat16) if lower else model.generator
-    mean = model.mean_codes if model.config.start_from_mean else torch.zeros_like(model.mean_codes)
-    short = settings.network.decoder == "short"
-    decoder = partial(make_decoder, truncate(generator) if short else generator)
-    forward = Forward(
-        decoder(_noise(settings, model), run_settings.compile),
-        objective,
-        mean,
-        encoder.input_size,
-        lower,
-    )
-    step = Step(
-        encoder,
-        forward,
-        optimizer,
-        processes=together,
-        call=together.share(encoder, run_settings.compile),
-        accumulate=optimization.accumulate,
-        clip=optimization.clip,
-    )
-
-    # The data. Recipes of synthetic examples are rendered where the generator is.
-    prepare: Prepare = Synthesizer(generator, device)
-    if components.teacher is not None:
-        prepare = Teacher(prepare, components.teacher.to(device), lower)
-    judge = Judge(
-        replace(forward, decoder=decoder("fixed"), objective=judged_by),
-        average.encoder,
-        prepare,
-        together,
-        settings,
-        components.validation,
-        components.training,
-        run,
-    )
-
-    together.wait()  # everybody has read what the first process now writes
-    out = stack.enter_context(closing(Log(run, now.step))) if first else None
-    if first:
-        config.write(settings, run)
+        # Read the last state, and build what it belongs to.
+        saved = state.latest(run)
+        if components is None:
+            trained = None if saved is None else ModelConfig.parse(saved.state.model)
+            components = setup.build(settings, trained)
+        first_check = processes.rank == 0 and settings.data.check and saved is None
+        if settings.data.in_memory or first_check:
+            datasets.check(components.training, components.validation)
+        now = _state_of(run, components, saved)
+        loop = Loop(settings, run, processes, components, now)
         if saved is not None:
-            logger.info("going on after step %d", now.step)
-    means, speed, kept = Means(now.means), Speed(), now.step
-    with Stopping(run_settings.time_limit) as stopping:
+            loop.restore(saved)
+
+        # Start writing only when every process has read.
+        processes.wait()
+        if processes.rank == 0:
+            loop.log = stack.enter_context(closing(Log(run, now.step)))
+            config.write(settings, run)
+            if saved is not None:
+                logger.info("resuming after step %d", now.step)
+        with Stopping(settings.run.time_limit) as stopping:
+            loop.run(stopping, on_step)
+        processes.wait()
+
+    finished = now.step >= settings.optimizer.steps and not now.validation_due
+    reason = "all steps are made" if finished else stopping.reason
+    steps = settings.optimizer.steps
+    return Result(now.step, steps, stopping.signal, reason, now.best, processes.rank)
+
+
+class Loop:
+    """One process of a run.
+
+    Args:
+        settings: of the run.
+        run: its folder.
+        processes: that train together.
+        components: what is trained, with its data.
+        now: the state to start from; it changes with every step.
+    """
+
+    def __init__(
+        self,
+        settings: TrainConfig,
+        run: Path,
+        processes: Processes,
+        components: Trainable,
+        now: State,
+    ) -> None:
+        self.settings, self.path, self.processes, self.now = settings, run, processes, now
+        self.log: Log | None = None
+        self.means, self.speed = Means(now.means), Speed()
+        self.saved = now.step  # step of the newest state
+        self.mixture = components.training
+
+        # The network, its average and its optimizer. (The average is copied before it is wrapped.)
+        optimization = settings.optimizer
+        self.placed = components.place(settings, processes.device)
+        self.network = self.placed.network
+        self.average = Average(self.network, optimization.ema)
+        low = settings.run.precision == "bfloat16"
+        precision = torch.bfloat16 if low else torch.float32
+        self.optimizer = make_optimizer(self.network, optimization, precision)
+
+        # The step, and validation.
+        wrapped = processes.wrap(self.network, settings.run.compile)
+        self.step = Step(
+            self.network,
+            self.placed.training_losses(wrapped),
+            self.optimizer,
+            processes=processes,
+            wrapped=wrapped,
+            accumulate=optimization.accumulate,
+            clip=optimization.clip,
+        )
+        self.validator = Validator(
+            self.placed.validation_losses(self.average.network),
+            self.average.network,
+            self.placed.prepare,
+            processes,
+            settings,
+            components.validation,
+            components.training,
+            run,
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Load a state."""
+        saved.restore(self.network, self._average, self.optimizer)
+
+    def run(self, stopping: Stopping, on_step: Callable[[StepReport], None] | None) -> None:
+        """Train until all steps are made or a stop is requested."""
+        now, settings, alone = self.now, self.settings, self.processes.world == 1
         batches = data.loader(
-            components.training, now.step, together.rank, together.world, settings.data.workers
+            self.mixture,
+            now.step,
+            self.processes.rank,
+            self.processes.world,
+            settings.data.workers,
         )
         if now.step == 0:
-            judge.rehearse()
-
-        leaving, alone = False, together.world == 1
+            self.validator.rehearse()
+        stop = False
         while True:
-            paused = time.monotonic()
-            ends = now.step >= optimization.steps
+            pause = time.monotonic()
+            done = now.step >= settings.optimizer.steps
 
-            # Validation, of the average of the weights; the best is kept as a model. Who is asked
-            # to leave does not wait for it: it is owed, and made up for when the run goes on.
-            if now.owed and not leaving:
-                values = judge(now.step, lambda: alone and stopping.asked)
-                now.owed = values is None
-                kept = -1  # there is something new to keep
-                if values and out is not None:
-                    out.write("validation", now.step, values)
-                    logger.info("step %d, validation: %s", now.step, _told(values))
-                if values and values["loss"] < now.best.get("loss", math.inf):
-                    now.best = {"step": now.step, "loss": values["loss"]}
-                    if first:
-                        _export(components, average, run / BEST)
+            # Validate the average. On a stop request, validation is deferred and run on resume.
+            if now.validation_due and not stop:
+                self._validate(lambda: alone and stopping.requested)
 
-            # The state, from which the run goes on.
-            leaving = leaving or (alone and stopping.asked)
-            due = now.step % run_settings.save_every == 0 or ends or leaving
-            if first and due and now.step > kept:
-                now.means = means.state()
-                other = average.encoder if optimization.ema else None
-                state.save(run, now, encoder, other, optimizer, run_settings.keep)
-                _export(components, average, run / LAST)
-            if ends or leaving:
+            # Save a state.
+            stop = stop or (alone and stopping.requested)
+            if now.step % settings.run.save_every == 0 or done or stop:
+                self._save()
+            if done or stop:
                 break
-            speed.pause(time.monotonic() - paused)
+            self.speed.pause(time.monotonic() - pause)
 
-            # One step. (Seeds come after the data: a loader that begins draws a number, too.)
-            batch = prepare(next(batches))
-            reseed(run_settings.seed, now.step, together.rank)
-            rate = set_rate(optimizer, optimization, now.step)
-            outcome = step(batch, stopping.asked)
-            now.step += 1
-            now.owed = now.step % run_settings.validate_every == 0 or now.step == optimization.steps
-            if outcome.skipped:
-                now.skipped, now.bad_steps = now.skipped + 1, now.bad_steps + 1
-            else:
-                now.bad_steps = 0
-                means.add(outcome.terms)
-                average.update(now.step)
-            if now.bad_steps >= MAX_BAD_STEPS:
-                raise WplusError(
-                    f"{run}: no finite loss in {MAX_BAD_STEPS} steps in a row, up to step"
-                    f" {now.step}; start again with a lower learning_rate, or with clip"
-                )
+            # Make a step. Several processes stop together: each learns of a request in its step.
+            report, requested = self._step(batches, stopping.requested)
+            stop = requested or (alone and stopping.requested)
 
-            # What people see.
-            per_second = speed.add(optimization.batch)
-            if progress is not None and first:
-                left = (optimization.steps - now.step) * optimization.batch / per_second
-                progress(Progress(now.step, optimization.steps, outcome.terms, per_second, left))
-            if now.step % run_settings.log_every == 0 or now.step == optimization.steps:
-                line = {**means.take(), "rate": rate, "images_per_second": per_second}
-                if out is not None:
-                    out.write("train", now.step, {**line, "skipped": now.skipped})
-            # Several processes leave together: who is asked says so in its next step.
-            leaving = outcome.stop or (alone and stopping.asked)
+            # Report it.
+            if on_step is not None and self.processes.rank == 0:
+                on_step(report)
 
-    together.wait()
-    finished = now.step >= optimization.steps and not now.owed
-    reason = "all steps are made" if finished else stopping.reason
-    return Result(now.step, optimization.steps, stopping.signal, reason, now.best, together.rank)
+    def _validate(self, stop: Callable[[], bool]) -> None:
+        """Validate the average of the weights, and export it if it is the best so far."""
+        now = self.now
+        self._check_finite()
+        values = self.validator(now.step, stop)
+        now.validation_due = values is None
+        self.saved = -1  # a state of this step does not know the result
+        if not values:
+            return
+        if self.log is not None:
+            self.log.write("validation", now.step, values)
+            logger.info("step %d, validation: %s", now.step, _in_words(values))
+        if values["loss"] < now.best.get("loss", math.inf):
+            now.best = {"step": now.step, "loss": values["loss"]}
+            if self.processes.rank == 0:
+                self.placed.export(self.average.network, self.path / BEST)
+
+    def _save(self) -> None:
+        """Write the state and the model, unless they are written already."""
+        if self.now.step <= self.saved:
+            return
+        self._check_finite()
+        if self.processes.rank == 0:
+            self.now.means = self.means.state()
+            keep = self.settings.run.keep
+            state.save(self.path, self.now, self.network, self._average, self.optimizer, keep)
+            self.placed.export(self.average.network, self.path / LAST)
+
+    def _step(self, batches: Iterator[Mapping[str, Any]], stop: bool) -> tuple[StepReport, bool]:
+        """Make one step, count and log it; also return whether any process requests a stop."""
+        now, settings, optimization = self.now, self.settings, self.settings.optimizer
+        batch = self.placed.prepare(next(batches))
+        # Seed after loading: a loader that starts draws a random number, too.
+        reseed(settings.run.seed, now.step, self.processes.rank)
+        rate = set_rate(self.optimizer, optimization, now.step)
+        if rate > MAX_RATE:
+            raise self._diverged(f"a learning rate of {rate:g} is beyond float32")
+        result = self.step(batch, stop)
+        now.step += 1
+        last = now.step == optimization.steps
+        now.validation_due = now.step % settings.run.validate_every == 0 or last
+        now.skipped += result.skipped
+        now.bad_steps = now.bad_steps + 1 if result.skipped else 0
+        if not result.skipped:
+            self.means.add(result.terms)
+            self.average.update(now.step)
+        if now.bad_steps >= MAX_BAD_STEPS:
+            raise self._diverged(
+                f"no finite loss in {MAX_BAD_STEPS} steps in a row, up to step {now.step}"
+            )
+        per_second = self.speed.add(optimization.batch)
+        if now.step % settings.run.log_every == 0 or last:
+            line = {**self.means.take(), "rate": rate, "images_per_second": per_second}
+            if self.log is not None:
+                self.log.write("train", now.step, {**line, "skipped": now.skipped})
+        left = (optimization.steps - now.step) * optimization.batch / per_second
+        report = StepReport(now.step, optimization.steps, result.terms, per_second, left)
+        return report, result.stop
+
+    @property
+    def _average(self) -> torch.nn.Module | None:
+        return self.average.network if self.settings.optimizer.ema else None
+
+    def _check_finite(self) -> None:
+        """Refuse to validate or save weights that are not finite: older files stay usable."""
+        if not state.finite(self.network, self.average.network):
+            raise self._diverged(f"the weights are not finite after step {self.now.step}")
+
+    def _diverged(self, reason: str) -> WplusError:
+        text = f"{self.path}: {reason}; start again with a lower learning_rate, or with clip"
+        states = state.states(self.path)
+        if states:
+            text += f" (the last state, of step {int(states[-1].stem)}, is finite)"
+        return WplusError(text)
 
 
 def reseed(seed: int, step: int, rank: int) -> None:
-    """Set every global source of random numbers to what belongs to a step of a process.
+    """Seed every global random number generator for a step of a process.
 
-    So nothing random has to be saved, and validation in between changes nothing.
+    So no random state has to be saved, and validation in between changes nothing.
     """
     number = int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0])
     random.seed(number)
@@ -259,57 +334,20 @@ def reseed(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(number)
 
 
-def make_decoder(
-    generator: Generator | TruncatedGenerator, noise: Noise, compiled: bool = False
-) -> Decoder:
-    """What is called with codes: the whole generator at its full resolution, or its short form."""
-    call = torch.compile(generator) if compiled else generator
-    return partial(call, noise=noise)
-
-
-def _noise(settings: TrainConfig, model: Any) -> Noise:
-    if settings.network.noise != "auto":
-        return settings.network.noise
-    return "random" if model.config.generator.kind == "stylegan2" else "fixed"
-
-
-def _state_of(run: Path, components: Components, saved: Saved | None) -> State:
-    """The state to go on from; data or a generator that is another than before is refused."""
+def _state_of(run: Path, components: Trainable, saved: Saved | None) -> State:
+    """The state to start from; refuses other data or another generator than those of the run."""
     prints = components.fingerprints()
     if saved is None:
-        return State(model=asdict(components.model.config), fingerprints=prints)
+        return State(model=components.about, fingerprints=prints)
     for name, value in saved.state.fingerprints.items():
         if prints.get(name) != value:
             raise ConfigError(
-                f"{run}: its {name} is not what the run was started with, and it cannot go on with"
-                " another; put it back, or start a new run in another folder"
+                f"{run}: its {name} is not what the run was started with, and it cannot be resumed"
+                " with another; put it back, or start a new run in another folder"
             )
     saved.state.fingerprints = prints
     return saved.state
 
 
-def _export(components: Components, average: Average, path: Path) -> None:
-    models.save(setup.exportable(components.model, average.encoder), path)
-
-
-def _leave_nothing(run: Path) -> None:
-    """A run that was refused before it began leaves no folder."""
-    with suppress(OSError):
-        if {each.name for each in run.iterdir()} <= {LOCK}:
-            (run / LOCK).unlink(missing_ok=True)
-            run.rmdir()
-
-
-def _told(values: dict[str, float]) -> str:
+def _in_words(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in values.items() if name != "images")
-
-
-def _lock(run: Path, stack: ExitStack) -> None:
-    """Nobody else may train in this folder until the stack is closed, or the process dies."""
-    if not run.exists():
-        stack.callback(_leave_nothing, run)
-    run.mkdir(parents=True, exist_ok=True)
-    try:
-        stack.enter_context(FileLock(run / LOCK, timeout=0))
-    except Timeout:
-        raise ConfigError(f"{run}: another process is training in this folder") from None

@@ -1,7 +1,8 @@
-"""The optimizer that the settings name, and its learning rate step by step."""
+"""The optimizer that the settings name, its learning rate, and the average of the weights."""
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -14,17 +15,17 @@ from wplus.training.ranger import Ranger
 
 
 def make_optimizer(
-    encoder: nn.Module, settings: OptimizerSettings, precision: torch.dtype = torch.float32
+    network: nn.Module, settings: OptimizerSettings, precision: torch.dtype = torch.float32
 ) -> torch.optim.Optimizer:
-    """Ranger, AdamW or Muon, with the trunk in a group of its own.
+    """Ranger, AdamW or Muon, with the parameters of a `trunk`, if there is one, in their own group.
 
     Args:
-        encoder: its parameters are moved.
-        settings: which, and how.
-        precision: of Muon's products of matrices; the weights are what they are.
+        network: its parameters are optimized.
+        settings: which optimizer, and how.
+        precision: of Muon's matrix products; weights keep theirs.
     """
-    trunk = [p for name, p in encoder.named_parameters() if name.startswith("trunk.")]
-    others = [p for name, p in encoder.named_parameters() if not name.startswith("trunk.")]
+    trunk = [p for name, p in network.named_parameters() if name.startswith("trunk.")]
+    others = [p for name, p in network.named_parameters() if not name.startswith("trunk.")]
     shares = ((trunk, settings.trunk_rate), (others, 1.0))
     groups: list[dict[str, Any]] = [
         {"params": params, "share": share} for params, share in shares if params
@@ -38,7 +39,7 @@ def make_optimizer(
 
 
 def rate_at(settings: OptimizerSettings, step: int) -> float:
-    """Learning rate of step 0, 1, …: rising over `warm_up` steps, then as `schedule` says."""
+    """Learning rate of step 0, 1, …: rising over `warm_up` steps, then following `schedule`."""
     rise = min(1.0, (step + 1) / settings.warm_up) if settings.warm_up else 1.0
     fall = 1.0
     if settings.schedule == "cosine":
@@ -53,3 +54,35 @@ def set_rate(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
     return rate
+
+
+class Average:
+    """Exponential moving average of a network's weights.
+
+    Its decay grows with the steps, (1 + t)/(10 + t) up to `decay`, so that a short run forgets its
+    initial weights. Buffers (running means of batch norms) are copied.
+
+    Args:
+        network: the one that is trained.
+        decay: weight of the old average in the new one; 0 for no average: `network` is then the
+            trained one itself.
+
+    Attributes:
+        network: the averaged one, in evaluation mode.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self._trained = network
+        self.network = copy.deepcopy(network).eval().requires_grad_(False) if decay else network
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Update after step 1, 2, … of the optimizer."""
+        if not self.decay:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
+        average, trained = self.network, self._trained
+        torch._foreach_lerp_(list(average.parameters()), list(trained.parameters()), 1 - decay)
+        for copied, buffer in zip(average.buffers(), trained.buffers()):
+            copied.copy_(buffer)

@@ -1,9 +1,8 @@
-"""Everything a run needs to go on exactly where it was, in one file that is whole or not there.
+"""The state of a run between two steps: one file that is complete or absent, and the run's lock.
 
-Tensors (the encoder, its average, the optimizer with its slow weights) are safetensors, all else is
-JSON in the same file's metadata; nothing is pickled. There are no random states in it: whatever is
-random in a step follows from (seed, step, process), see `loop.reseed` and `data.mixture`, so the
-step is the state.
+Tensors (the trained network, its average, the optimizer) are safetensors, all else is JSON in the
+same file's metadata; nothing is pickled. There are no random states in it: everything random in a
+step follows from (seed, step, process), see `loop.reseed` and `data.mixture`.
 """
 
 from __future__ import annotations
@@ -11,12 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -32,21 +33,23 @@ logger = logging.getLogger(__name__)
 
 KEY = "wplus-training"
 VERSION = 1
+LOCK = ".lock"
+RENAMED = {"owed": "validation_due"}  # since 0.1.0
 
 
 @dataclass
 class State:
-    """A run between two steps, without its tensors.
+    """The state of a run, without its tensors.
 
     Attributes:
-        step: steps made.
+        step: number of steps made.
         model: what is trained, a `ModelConfig` in JSON form.
-        fingerprints: of what must not change: data, validation, generator, ….
-        best: step and loss of the best validation; none yet if empty.
-        means: of the log, since its last line.
-        owed: whether the validation that belongs to this step is still to be made.
-        bad_steps: steps that were skipped, the last so many in a row.
-        skipped: steps that were skipped in all.
+        fingerprints: digests of what must not change: data, validation, generator, ….
+        best: step and loss of the best validation; empty before the first.
+        means: sums for the next line of the log.
+        validation_due: whether the validation of this step is still to be run.
+        bad_steps: number of steps skipped in a row up to this one.
+        skipped: number of steps skipped in all.
     """
 
     step: int = 0
@@ -54,24 +57,24 @@ class State:
     fingerprints: dict[str, str] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
     means: dict[str, list[float]] = field(default_factory=dict)
-    owed: bool = False
+    validation_due: bool = False
     bad_steps: int = 0
     skipped: int = 0
 
     @property
     def model_config(self) -> ModelConfig:
-        """What is trained."""
+        """The model that is trained."""
         return ModelConfig.parse(self.model)
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A state as it was read.
+    """A state read from a file.
 
     Attributes:
-        path: its file.
-        state: without tensors.
-        tensors: "encoder.*", "average.*" where there is one, "optimizer.*".
+        path: the file.
+        state: all but the tensors.
+        tensors: "network.*", "average.*" where there is one, "optimizer.*".
         optimizer: the optimizer's settings, and its numbers that are no tensors.
     """
 
@@ -81,15 +84,15 @@ class Saved:
     optimizer: dict[str, Any]
 
     def restore(
-        self, encoder: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer
+        self, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Put everything back, bit for bit.
+        """Load everything, bit for bit.
 
         Raises:
-            FormatError: the tensors are those of another encoder.
+            FormatError: the tensors are those of another network.
             ConfigError: the optimizer is another one.
         """
-        load_strict(encoder, self._under("encoder."), str(self.path))
+        load_strict(network, self._under("network."), str(self.path))
         if average is not None:
             load_strict(average, self._under("average."), str(self.path))
         kinds = (self.optimizer["kind"], type(optimizer).__name__)
@@ -122,7 +125,7 @@ class Saved:
 def save(
     run: Path,
     state: State,
-    encoder: nn.Module,
+    network: nn.Module,
     average: nn.Module | None,
     optimizer: torch.optim.Optimizer,
     keep: int,
@@ -130,11 +133,11 @@ def save(
     """Write the state of a run, then remove all but the newest `keep`.
 
     Raises:
-        OSError: it cannot be written; what was there before is still there then.
+        OSError: it cannot be written; earlier states are kept.
     """
     tensors: dict[str, Tensor] = {}
-    for prefix, network in (("encoder", encoder), ("average", average)):
-        for name, value in network.state_dict().items() if network is not None else ():
+    for prefix, module in (("network", network), ("average", average)):
+        for name, value in module.state_dict().items() if module is not None else ():
             tensors[f"{prefix}.{name}"] = value
     content = optimizer.state_dict()
     numbers: dict[str, dict[str, Any]] = {}
@@ -155,9 +158,9 @@ def save(
     }
     path = run / STATES / f"{state.step:08d}.safetensors"
     # Copies, because safetensors refuses tensors that share memory.
-    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with atomic(path) as temporary:
-        save_file(whole, temporary, metadata={KEY: json.dumps(about)})
+        save_file(copies, temporary, metadata={KEY: json.dumps(about)})
     for old in states(run)[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -170,16 +173,40 @@ def states(run: Path) -> list[Path]:
     return sorted(path for path in found if re.fullmatch(r"\d{8,}\.safetensors", path.name))
 
 
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Make the folder of a run and lock it: no other process trains in it meanwhile.
+
+    A new run that fails before it wrote anything leaves no folder.
+
+    Raises:
+        ConfigError: another process is training in it.
+    """
+    new = not run.exists()
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(f"{run}: another process is training in this folder") from None
+    finally:
+        if new:
+            with suppress(OSError):
+                if {each.name for each in run.iterdir()} <= {LOCK}:
+                    (run / LOCK).unlink(missing_ok=True)
+                    run.rmdir()
+
+
 def sweep(run: Path) -> None:
-    """Remove what a process that was killed has left half written."""
-    # Names of `files.atomic`, and of safetensors, which writes under a name of its own first.
+    """Remove the temporary files of a killed process."""
+    # Names of `files.atomic`, and of safetensors, which first writes under a name of its own.
     for path in (*run.glob(".*"), *(run / STATES).glob(".*")):
         if re.fullmatch(r"\..+\.[0-9a-f]{12}\.\w+|\.tmp\w{6}", path.name):
             path.unlink(missing_ok=True)
 
 
 def latest(run: Path) -> Saved | None:
-    """The newest state of a run that can be read; None if it has none.
+    """The newest readable state of a run; None if it has no state.
 
     Raises:
         FormatError: there are states, but none can be read.
@@ -196,7 +223,7 @@ def latest(run: Path) -> Saved | None:
 
 
 def read(path: Path) -> Saved:
-    """A state.
+    """The state in a file.
 
     Raises:
         FormatError: the file is missing, damaged, or no state of this version.
@@ -220,11 +247,20 @@ def read(path: Path) -> Saved:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: is no state of a training run ({line(error)})") from None
+    # In 0.1.0 the only trained network was an encoder.
+    tensors = {re.sub(r"^encoder\.", "network.", name): x for name, x in tensors.items()}
     return Saved(path, state, tensors, optimizer)
 
 
+def finite(*networks: nn.Module) -> bool:
+    """Whether all weights and running statistics of networks are finite."""
+    tensors = [x for network in networks for x in (*network.parameters(), *network.buffers())]
+    return all(bool(x.isfinite().all()) for x in tensors if x.is_floating_point())
+
+
 def _parse(content: Mapping[str, Any]) -> State:
-    known = {item.name for item in fields(State)}
-    if set(content) != known or not isinstance(content["step"], int):
+    content = {RENAMED.get(name, name): value for name, value in content.items()}
+    names = {item.name for item in fields(State)}
+    if set(content) != names or not isinstance(content["step"], int):
         raise ValueError("its settings are others")
     return State(**content)

@@ -1,4 +1,4 @@
-"""Leaving in order: a signal or a time limit ends the run after the step that is under way."""
+"""Stopping in order: a signal or a time limit ends the run after the current step."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopping:
-    """Within its `with` block, Ctrl-C and SIGTERM only set `reason`; a second one acts as usual.
+    """In its `with` block, the first Ctrl-C or SIGTERM is only noted; a second one acts as usual.
 
     Args:
-        minutes: time after which `asked` is true; None for no limit.
+        minutes: time after which a stop is requested; None for no limit.
     """
 
     def __init__(self, minutes: float | None = None) -> None:
@@ -47,8 +47,8 @@ class Stopping:
         self._before = {}
 
     @property
-    def asked(self) -> bool:
-        """Whether the run is to end."""
+    def requested(self) -> bool:
+        """Whether the run should end."""
         return self._late or self.signal is not None
 
     @property
@@ -57,7 +57,7 @@ class Stopping:
 
     @property
     def reason(self) -> str:
-        """Why, in words."""
+        """Why the run should end, in words."""
         if self.signal is not None:
             return f"stopped by {signal.Signals(self.signal).name}"
         return "the time is up" if self._late else "another process was stopped"

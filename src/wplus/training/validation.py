@@ -1,65 +1,215 @@
-"""The losses on pictures that are not trained on: every one counted once, always the same."""
+"""Validation: the losses on images that are not trained on, and previews of some of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import colorsys
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from wplus import data, images
+from wplus.data import Dataset, Mixture
+from wplus.data.base import collate
+from wplus.errors import ImageError
+from wplus.training.config import TrainConfig
+from wplus.training.datasets import Prepare
 from wplus.training.distributed import Processes
-from wplus.training.step import Forward
+from wplus.training.step import Batch, Losses
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "previews"
+SIZE = 256  # of an image in a preview
+
+
+class Validator:
+    """Validates one network again and again, always on the same images.
+
+    Args:
+        losses: through the generator's fixed noise.
+        network: the one they run, whose weights change.
+        prepare: brings a batch to the device.
+        processes: that share the work; the first one draws previews.
+        settings: of the run.
+        validation: images that are not trained on, if any.
+        training: previews show some of these where there are no others.
+        run: folder of the run.
+    """
+
+    def __init__(
+        self,
+        losses: Losses,
+        network: nn.Module,
+        prepare: Prepare,
+        processes: Processes,
+        settings: TrainConfig,
+        validation: Dataset | None,
+        training: Mixture,
+        run: Path,
+    ) -> None:
+        self.losses, self.network, self.prepare = losses, network, prepare
+        self.processes, self.run = processes, run
+        count = settings.run.previews if processes.rank == 0 else 0
+        self.shown = _spread([validation, *training.datasets], count)
+        share = settings.optimizer.batch // processes.world // settings.optimizer.accumulate
+        self.batches: Iterable[Any] | None = None
+        if validation is not None:
+            self.batches = data.validation(
+                validation, max(1, share), processes.rank, processes.world, settings.data.workers
+            )
+
+    def rehearse(self) -> None:
+        """Validate one batch before the first step, to fail now rather than after hours.
+
+        Raises:
+            WplusError: of any kind.
+        """
+        self._preview(0)
+        if self.batches is not None:
+            self._validate(itertools.islice(self.batches, 1))
+
+    def __call__(self, step: int, stop: Callable[[], bool]) -> dict[str, float] | None:
+        """Draw a preview, and validate.
+
+        Args:
+            step: number of steps made.
+            stop: asked after every batch; whether to give up.
+
+        Returns:
+            See `validate`; {} without validation images, None if it was given up.
+        """
+        self._preview(step)
+        if self.batches is None:
+            return {}
+        stopped = False
+
+        def until_stop(batches: Iterable[Any]) -> Iterator[Any]:
+            nonlocal stopped
+            for batch in batches:
+                yield batch
+                stopped = stop()
+                if stopped:
+                    return
+
+        values = self._validate(until_stop(self.batches))
+        return None if stopped else values
+
+    def _validate(self, batches: Iterable[Any]) -> dict[str, float]:
+        return validate(self.losses, self.network, batches, self.prepare, self.processes)
+
+    def _preview(self, step: int) -> None:
+        if self.shown is None:
+            return
+        path = self.run / FOLDER / f"{step:08d}.jpg"
+        try:
+            draw(self.losses, self.network, self.prepare(self.shown), path)
+        except Exception as error:  # a preview is not worth a run
+            reason = " ".join(str(error).split()) or type(error).__name__
+            logger.warning("step %d: no preview could be drawn (%s)", step, reason)
 
 
 @torch.no_grad()
 def validate(
-    forward: Forward,
-    encoder: nn.Module,
+    losses: Losses,
+    network: nn.Module,
     batches: Iterable[Any],
-    prepare: Callable[[Any], Mapping[str, Any]],
+    prepare: Prepare,
     processes: Processes,
 ) -> dict[str, float]:
-    """Means over all pictures of all processes.
+    """Means over the images of all processes.
 
     Args:
-        forward: the losses, with the generator's fixed noise.
-        encoder: in whatever mode; it is evaluated in evaluation mode.
-        batches: this process's share, of any sizes, also none.
-        prepare: brings a batch to the device and renders what is synthetic.
-        processes: who shares the work.
+        losses: through the generator's fixed noise.
+        network: the one they run; evaluated in evaluation mode.
+        batches: this process's share, of any sizes, or none.
+        prepare: brings a batch to the device.
+        processes: that share the work.
 
     Returns:
-        The terms of the objective, and `images`, their number.
+        The terms of the losses, and `images`, the number of images.
 
     Raises:
-        ConfigError: a batch does not fit, or there is no picture at all.
+        ConfigError: a batch does not fit.
     """
-    names = [name for name in forward.objective.names if name != "loss"]
+    names = [name for name in losses.names if name != "loss"]
     sums = torch.zeros(len(names) + 1, 2, dtype=torch.float64)
-    with evaluating(encoder):
+    with evaluating(network):
         for loaded in batches:
             batch = prepare(loaded)
             count = len(batch["source"])
-            terms = forward(encoder, batch)
+            terms = losses(batch)
             sums[-1] += count
             for row, name in enumerate(names):
                 if name in terms:
-                    # The code is known of some pictures only: its mean is over those.
-                    sure = int(batch["has_code"].sum()) if name == "code" else count
-                    sums[row] += torch.tensor([float(terms[name]) * sure, sure])
+                    with_code = name in losses.names_with_code
+                    weight = int(batch["has_code"].sum()) if with_code else count
+                    sums[row] += torch.tensor([float(terms[name]) * weight, weight])
     sums = processes.sum(sums).cpu()
     means = {name: float(total / n) for name, (total, n) in zip(names, sums) if n}
-    return {**means, "loss": forward.objective.total(means), "images": float(sums[-1, 1])}
+    return {**means, "loss": losses.total(means), "images": float(sums[-1, 1])}
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """A network in evaluation mode, and as it was afterwards."""
-    was = network.training
+    """Put a network into evaluation mode, and back afterwards."""
+    mode = network.training
     network.eval()
     try:
         yield
     finally:
-        network.train(was)
+        network.train(mode)
+
+
+def _spread(datasets: list[Dataset | None], count: int) -> Any:
+    """A batch of up to `count` examples, evenly from the first finite data set; None without."""
+    dataset = next((each for each in datasets if each is not None and not each.endless), None)
+    if dataset is None or not count:
+        return None
+    count = min(count, len(dataset))
+    examples = []
+    for i in range(count):
+        with suppress(ImageError):  # bad files are reported by `datasets.check`
+            examples.append(dataset.item(i * len(dataset) // count, None))
+    return collate(examples) if examples else None
+
+
+@torch.no_grad()
+def draw(losses: Losses, network: nn.Module, batch: Batch, path: Path) -> None:
+    """Write a JPEG with source, output and target of every row, two rows side by side."""
+    with evaluating(network):
+        outputs = losses.outputs(batch)
+    tiles = [
+        images.to_picture(images.resize(each[None].float(), SIZE))
+        for source, output, target in zip(batch["source"], outputs, batch["target"])
+        for each in (visible(source), output, target)
+    ]
+    images.save(images.grid(tiles, columns=6 if len(tiles) > 3 else 3), path)
+
+
+def visible(source: Tensor) -> Tensor:
+    """An encoder's input as a color image (3, H, W) in [-1, 1].
+
+    Args:
+        source: (3, H, W) in [-1, 1], returned as it is; (1, H, W) in [0, 1], shown in gray; with
+            any other number of channels, the strongest one of each pixel gives the color.
+    """
+    if len(source) == 3:
+        return source
+    if len(source) == 1:
+        return source.expand(3, -1, -1) * 2 - 1
+    return palette(len(source)).to(source.device)[:, source.argmax(0)]
+
+
+def palette(count: int) -> Tensor:
+    """(3, count) in [-1, 1]: black, then hues around the wheel at three brightnesses in turn."""
+    colors = [(0.0, 0.0, 0.0)]
+    for i in range(count - 1):
+        hue = i * 0.618 % 1  # the golden ratio keeps neighbors apart
+        colors.append(colorsys.hsv_to_rgb(hue, 0.8, (1.0, 0.8, 0.6)[i % 3]))
+    return torch.tensor(colors).t() * 2 - 1
