@@ -117,7 +117,7 @@ def test_the_published_loop_on_the_reference_weights(tmp_path: Path) -> None:
 
 
 def encoder_of(step: Step) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in step.encoder.state_dict().items()}
+    return {name: value.clone() for name, value in step.network.state_dict().items()}
 
 
 def compact(seed: int = 0) -> PSP:
@@ -131,7 +131,7 @@ def test_parts_of_a_batch_add_up_to_the_batch() -> None:
         first, second = whole(batch), parts(batch)
         assert second.terms == pytest.approx(first.terms, rel=1e-6)
     for name, value in encoder_of(whole).items():
-        torch.testing.assert_close(parts.encoder.state_dict()[name], value, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(parts.network.state_dict()[name], value, rtol=1e-8, atol=1e-10)
 
 
 def test_parts_with_other_shares_of_known_codes_add_up_too() -> None:
@@ -145,7 +145,7 @@ def test_parts_with_other_shares_of_known_codes_add_up_too() -> None:
             assert terms == pytest.approx(whole, rel=1e-6)
     for name, value in encoder_of(runs[0]).items():
         for step in runs[1:]:
-            other = step.encoder.state_dict()[name]
+            other = step.network.state_dict()[name]
             torch.testing.assert_close(other, value, rtol=1e-8, atol=1e-10)
     (batch,) = batches(1, size=6, dtype=torch.float64)
     for step in runs:
