@@ -14,6 +14,7 @@ import argparse
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from train_step import WEIGHTS, pictures, random_face_network
 
 from wplus import losses
+from wplus.config import ModelConfig, Part
 from wplus.encoders import PyramidEncoder
 from wplus.generators import StyleGAN2
 from wplus.losses.objective import Objective
-from wplus.training import loop
+from wplus.psp import PSP
 from wplus.training.ranger import Ranger
-from wplus.training.step import Forward, Step
+from wplus.training.step import EncoderLosses, Step
 
 # Dense bfloat16 with float32 sums, 10¹² operations a second, by what the device calls itself.
 PEAKS = {
@@ -56,16 +58,16 @@ def make_step(resolution: int, compiled: bool, device: torch.device) -> Step:
     generator = StyleGAN2(resolution).eval().requires_grad_(False)
     encoder = PyramidEncoder(generator.num_styles).train().to(device)
     lowered = generator.to(device).at_precision(torch.bfloat16)
-    objective = Objective(
-        WEIGHTS,
-        lpips=losses.load_lpips(),
-        identity=losses.IdentityLoss(random_face_network()),
-    ).to(device)
-    mean = torch.zeros(generator.num_styles, 512, device=device)
-    decoder = loop.make_decoder(lowered, "random", compiled)
-    forward = Forward(decoder, objective, mean, encoder.input_size, bfloat16=True)
+    networks = {
+        "lpips": losses.load_lpips(),
+        "identity": losses.IdentityLoss(random_face_network()),
+    }
+    objective = Objective(WEIGHTS, networks).to(device)
     call: nn.Module = torch.compile(encoder) if compiled else encoder  # type: ignore[assignment]
-    return Step(encoder, forward, Ranger(encoder.parameters(), 1e-4), call=call)
+    decoder = partial(torch.compile(lowered) if compiled else lowered, noise="random")
+    model = PSP(call, lowered, ModelConfig(Part("stylegan2", {})))  # type: ignore[arg-type]
+    compare = EncoderLosses(model, objective, decoder, bfloat16=True)
+    return Step(encoder, compare, Ranger(encoder.parameters(), 1e-4), wrapped=call)
 
 
 def operations(step: Step, batch: dict[str, torch.Tensor]) -> float:

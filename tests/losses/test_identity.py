@@ -136,7 +136,7 @@ def test_the_net_never_changes() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 3, 255, 256), (1, 1, 256, 256), (3, 256, 256)])
 def test_pictures_that_are_not_aligned_ones_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"identity is judged on \(N, 3, 256, 256\)"):
+    with pytest.raises(ValueError, match=r"identity is compared on \(N, 3, 256, 256\)"):
         IdentityLoss(arcface()).embed(torch.zeros(shape))
 
 

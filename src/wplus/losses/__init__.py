@@ -15,25 +15,30 @@ if TYPE_CHECKING:
     from wplus.losses.perceptual import LPIPS, load_lpips
     from wplus.losses.similarity import SimilarityLoss, load_moco
 
-# Imported when first used: the table alone, which commands list, needs no torch.
-_HOMES = {
-    "ArcFace": "facenets",
-    "load_face_network": "facenets",
-    "load_mobilefacenet": "facenets",
-    "IdentityLoss": "identity",
-    "LossNetworks": "networks",
-    "LossInputs": "objective",
-    "Objective": "objective",
-    "LPIPS": "perceptual",
-    "load_lpips": "perceptual",
-    "SimilarityLoss": "similarity",
-    "load_moco": "similarity",
-}
-
-__all__ = ["LOSSES", "Loss", "NetworkLoader", "check_weights", *_HOMES]
+__all__ = [
+    "LOSSES",
+    "LPIPS",
+    "ArcFace",
+    "IdentityLoss",
+    "Loss",
+    "LossInputs",
+    "LossNetworks",
+    "NetworkLoader",
+    "Objective",
+    "SimilarityLoss",
+    "check_weights",
+    "load_face_network",
+    "load_lpips",
+    "load_mobilefacenet",
+    "load_moco",
+]
+_MODULES = ("facenets", "identity", "networks", "objective", "perceptual", "similarity")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"wplus.losses.{_HOMES[name]}"), name)
+    """Import a name when it is first used: the table alone, for commands, needs no torch."""
+    for module in _MODULES if name in __all__ else ():
+        found = vars(import_module(f"wplus.losses.{module}"))
+        if name in found:
+            return found[name]
     raise AttributeError(f"module 'wplus.losses' has no attribute {name!r}")
