@@ -239,13 +239,12 @@ class Loop:
                 break
             self.speed.pause(time.monotonic() - pause)
 
-            # Make a step. Several processes stop together: each learns of a request in its step.
+            # Make a step, and report it.
             report, requested = self._step(batches, stopping.requested)
-            stop = requested or (alone and stopping.requested)
-
-            # Report it.
             if on_step is not None and self.processes.rank == 0:
                 on_step(report)
+            # Several processes stop together: each learns of a request in the step after it.
+            stop = requested or (alone and stopping.requested)
 
     def _validate(self, stop: Callable[[], bool]) -> None:
         """Validate the average of the weights, and export it if it is the best so far."""
