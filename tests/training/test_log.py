@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from wplus import images
 from wplus.errors import ConfigError
-from wplus.training import log, validation
+from wplus.sources import SOURCES
+from wplus.training import log
 from wplus.training.log import Log, Means, Speed, StepReport, duration
 
 
@@ -117,14 +119,13 @@ def test_speed_leaves_pauses_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_kind_of_source_can_be_shown() -> None:
-    photo = torch.rand(3, 8, 8)
-    assert validation.visible(photo) is photo
+    photo = torch.rand(3, 8, 8) * 2 - 1
+    shown = SOURCES.find("photo").kind.preview(photo)
+    assert shown.tobytes() == images.to_picture(photo[None]).tobytes()
     sketch = torch.tensor([[[0.0, 1.0]]])
-    assert validation.visible(sketch).tolist() == [[[-1.0, 1.0]]] * 3
+    assert list(SOURCES.find("sketch").kind.preview(sketch).tobytes()) == [0] * 3 + [255] * 3
     labels = torch.eye(19)[:, None]  # (19, 1, 19): every class once
-    shown = validation.visible(labels)
-    assert shown.shape == (3, 1, 19)
-    assert shown.abs().max() <= 1
-    colors = {tuple(color) for color in shown[:, 0].t().round(decimals=2).tolist()}
-    assert len(colors) == 19
-    assert shown[:, 0, 0].tolist() == [-1, -1, -1]  # the background is black
+    shown = SOURCES.find("labels").kind.preview(labels)
+    assert shown.size == (19, 1)
+    assert len({shown.getpixel((x, 0)) for x in range(19)}) == 19
+    assert shown.getpixel((0, 0)) == (0, 0, 0)  # the background is black

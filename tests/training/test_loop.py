@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,7 @@ def test_sketches_train_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return {**example, "source": (example["source"][:1] > 0).float()}
 
     monkeypatch.setattr(toy.Numbers, "item", drawn)
-    settings = toy.config(steps=3, validate_every=3, previews=1)
+    settings = replace(toy.config(steps=3, validate_every=3, previews=1), task="sketch")
     part = tiny.Part("compact", {**tiny.encoders(6)["compact"].options, "input_channels": 1})
     base = tiny.model("stylegan2", None)
     about = ModelConfig(base.config.generator, part, task="sketch", source="sketch")

@@ -138,7 +138,7 @@ def test_the_papers_trunk_starts_from_arcface(monkeypatch: pytest.MonkeyPatch) -
 
 def test_unknown_encoders_are_refused(generator_file: str) -> None:
     made = config(network={"generator": generator_file, "encoder": "pyramidal"})
-    with pytest.raises(ConfigError, match="'pyramidal' is none of: pyramid"):
+    with pytest.raises(ConfigError, match="no encoder 'pyramidal'; did you mean pyramid"):
         build(made)
     made = config(
         network={"generator": generator_file, "encoder_options": {"width": 6, "depth": 2}}

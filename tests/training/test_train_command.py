@@ -117,7 +117,7 @@ def test_flags_become_groups() -> None:
         ("data", "gone", "gone: cannot be read as a folder"),
         ("generator", "gone.pt", "gone.pt"),
         ("hold-out", 6, "hold_out 6: there are only 6 images"),
-        ("encoder", "none", "'none' is none of"),
+        ("encoder", "none", "no encoder 'none'"),
         ("device", "toaster", "'toaster' cannot be used here"),
         ("l2", 0, "every loss has weight 0"),
     ],

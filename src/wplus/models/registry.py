@@ -39,13 +39,17 @@ class Network(Generic[N_co]):
     home: str | Callable[..., N_co]
     preset: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def constructor(self) -> Callable[..., N_co]:
+        """Its class or function, imported if need be."""
+        if not isinstance(self.home, str):
+            return self.home
+        module, _, name = self.home.partition(":")
+        return cast("Callable[..., N_co]", getattr(import_module(module), name))
+
     def build(self, options: Mapping[str, Any]) -> N_co:
         """The network of these arguments. Raises whatever its class raises."""
-        home = self.home
-        if isinstance(home, str):
-            module, _, name = home.partition(":")
-            home = cast("Callable[..., N_co]", getattr(import_module(module), name))
-        return home(**self.preset, **options)
+        return self.constructor(**self.preset, **options)
 
 
 def _arcface(trunk: Mapping[str, Any], **options: Any) -> nn.Module:

@@ -188,7 +188,7 @@ def build_model(config: TrainConfig, task: Task, trained: ModelConfig | None = N
         torch.manual_seed(config.run.seed)
         if trained is not None and trained.encoder is not None:
             part, from_mean = trained.encoder, trained.start_from_mean
-            encoder = _build_encoder(part)
+            encoder = models.build(part, ENCODERS)
             licenses = [trained.license]
         elif init is not None and init.config.encoder is not None and init.encoder is not None:
             from_mean = init.config.start_from_mean
@@ -196,7 +196,7 @@ def build_model(config: TrainConfig, task: Task, trained: ModelConfig | None = N
             licenses.append(init.config.license)
         else:
             part = encoder_part(config, task, base.generator)
-            encoder = _build_encoder(part)
+            encoder = models.build(part, ENCODERS)
             licenses.append(start_trunk(encoder, settings.trunk))
     if encoder.input_channels != task.input_channels:
         raise ConfigError(
@@ -230,22 +230,9 @@ def encoder_part(config: TrainConfig, task: Task, generator: Generator) -> Part:
         "style_resolutions": generator.style_resolutions,
         "num_styles": generator.num_styles,
     }
-    named = inspect.signature(_encoder_class(settings.encoder)).parameters
+    named = inspect.signature(ENCODERS.find(settings.encoder).constructor).parameters
     options = {name: value for name, value in required.items() if name in named}
     return Part(settings.encoder, {**options, **settings.encoder_options})
-
-
-def _encoder_class(kind: str) -> Callable[..., nn.Module]:
-    if kind not in ENCODERS:
-        raise ConfigError(f"encoder {kind!r} is none of: {', '.join(ENCODERS)}")
-    return ENCODERS[kind]
-
-
-def _build_encoder(part: Part) -> Encoder:
-    _encoder_class(part.kind)
-    encoder = models.build(part)
-    assert isinstance(encoder, Encoder)
-    return encoder
 
 
 def adapt(encoder: Encoder, part: Part, channels: int) -> tuple[Encoder, Part]:
@@ -275,7 +262,7 @@ def adapt(encoder: Encoder, part: Part, channels: int) -> tuple[Encoder, Part]:
             f" of {channels}; start from one of photographs"
         )
     part = Part(part.kind, {**part.options, "input_channels": channels})
-    adapted = _build_encoder(part)
+    adapted = models.build(part, ENCODERS)
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
     name = next(name for name, x in adapted.state_dict().items() if x.shape != state[name].shape)
     kernel = state[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -11,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from wplus import data, images
 from wplus.data import Dataset, Mixture
 from wplus.data.base import collate
 from wplus.errors import ImageError
+from wplus.images import WORKING_SIZE
+from wplus.sources import SOURCES
+from wplus.sources.kind import Kind
+from wplus.tasks import TASKS
 from wplus.training.config import TrainConfig
 from wplus.training.datasets import Prepare
 from wplus.training.distributed import Processes
@@ -25,7 +28,6 @@ from wplus.training.step import Batch, Losses
 logger = logging.getLogger(__name__)
 
 FOLDER = "previews"
-SIZE = 256  # of an image in a preview
 
 
 class Validator:
@@ -55,6 +57,7 @@ class Validator:
     ) -> None:
         self.losses, self.network, self.prepare = losses, network, prepare
         self.processes, self.run = processes, run
+        self.kind = SOURCES.find(TASKS.find(settings.task).source).kind
         count = settings.run.previews if processes.rank == 0 else 0
         self.shown = _spread([validation, *training.datasets], count)
         share = settings.optimizer.batch // processes.world // settings.optimizer.accumulate
@@ -108,7 +111,7 @@ class Validator:
             return
         path = self.run / FOLDER / f"{step:08d}.jpg"
         try:
-            draw(self.losses, self.network, self.prepare(self.shown), path)
+            draw(self.losses, self.network, self.prepare(self.shown), self.kind, path)
         except Exception as error:  # a preview is not worth a run
             reason = " ".join(str(error).split()) or type(error).__name__
             logger.warning("step %d: no preview could be drawn (%s)", step, reason)
@@ -180,36 +183,13 @@ def _spread(datasets: list[Dataset | None], count: int) -> Any:
 
 
 @torch.no_grad()
-def draw(losses: Losses, network: nn.Module, batch: Batch, path: Path) -> None:
+def draw(losses: Losses, network: nn.Module, batch: Batch, kind: Kind, path: Path) -> None:
     """Write a JPEG with source, output and target of every row, two rows side by side."""
     with evaluating(network):
         outputs = losses.outputs(batch)
-    tiles = [
-        images.to_picture(images.resize(each[None].float(), SIZE))
-        for source, output, target in zip(batch["source"], outputs, batch["target"])
-        for each in (visible(source), output, target)
-    ]
+    tiles = []
+    for source, output, target in zip(batch["source"], outputs, batch["target"]):
+        tiles.append(images.resample(kind.preview(source), WORKING_SIZE))
+        for x in (output, target):
+            tiles.append(images.to_picture(images.resize(x[None].float(), WORKING_SIZE)))
     images.save(images.grid(tiles, columns=6 if len(tiles) > 3 else 3), path)
-
-
-def visible(source: Tensor) -> Tensor:
-    """An encoder's input as a color image (3, H, W) in [-1, 1].
-
-    Args:
-        source: (3, H, W) in [-1, 1], returned as it is; (1, H, W) in [0, 1], shown in gray; with
-            any other number of channels, the strongest one of each pixel gives the color.
-    """
-    if len(source) == 3:
-        return source
-    if len(source) == 1:
-        return source.expand(3, -1, -1) * 2 - 1
-    return palette(len(source)).to(source.device)[:, source.argmax(0)]
-
-
-def palette(count: int) -> Tensor:
-    """(3, count) in [-1, 1]: black, then hues around the wheel at three brightnesses in turn."""
-    colors = [(0.0, 0.0, 0.0)]
-    for i in range(count - 1):
-        hue = i * 0.618 % 1  # the golden ratio keeps neighbors apart
-        colors.append(colorsys.hsv_to_rgb(hue, 0.8, (1.0, 0.8, 0.6)[i % 3]))
-    return torch.tensor(colors).t() * 2 - 1
