@@ -18,7 +18,7 @@ from wplus.encoders import Encoder
 from wplus.errors import ConfigError
 from wplus.generators import Corrections, Generator, Noise
 from wplus.images import WORKING_SIZE, resize
-from wplus.nn.modulated import wide
+from wplus.nn.modulated import to_float32
 from wplus.sources import SOURCES
 from wplus.sources.kind import SourceOptions
 
@@ -113,9 +113,9 @@ class PSP(nn.Module):
         if not isinstance(images, Tensor):
             images = self.prepare(images)
         if images.ndim == 4 and images.shape[2] == images.shape[3] != self.encoder.input_size:
-            images = resize(wide(images), self.encoder.input_size)
-        codes = wide(self.encoder(images.to(next(self.encoder.parameters()))))
-        return codes + wide(self.mean_codes) if self.config.start_from_mean else codes
+            images = resize(to_float32(images), self.encoder.input_size)
+        codes = to_float32(self.encoder(images.to(next(self.encoder.parameters()))))
+        return codes + to_float32(self.mean_codes) if self.config.start_from_mean else codes
 
     def prepare(self, images: Image.Image | Sequence[Image.Image]) -> Tensor:
         """PIL images to the encoder's input (N, C, 256, 256); see `encode`."""
