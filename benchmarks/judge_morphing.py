@@ -13,11 +13,9 @@ the region, and to the receiver over the rest, before and after.
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from typing import Any
 
 import judging
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -26,7 +24,7 @@ from wplus import images, latents, models
 from wplus.editing import morph as morphs
 from wplus.editing import regions
 from wplus.editing.transplant import transplant
-from wplus.evaluate import FaceNet, intervals
+from wplus.evaluate import FaceNet
 from wplus.images import WORKING_SIZE as SIZE
 from wplus.losses import LPIPS, load_lpips
 from wplus.optimize import fast_precision
@@ -38,16 +36,6 @@ METRICS = {
     "mix": ("to_content", "to_style"),
     "transplant": ("region_lpips", "rest_lpips"),
 }
-
-
-def report_of(rows: Rows) -> dict[str, Any]:
-    """Means and intervals by way and metric."""
-    report = {}
-    for way, values in rows.items():
-        names = list(values[0])
-        table = np.array([[row[name] for name in names] for row in values])
-        report[way] = {n: asdict(i) for n, i in zip(names, intervals(table), strict=True)}
-    return report
 
 
 def drawn(model: PSP, code: Tensor) -> Tensor:
@@ -120,7 +108,7 @@ def judge(arguments: argparse.Namespace) -> dict[str, Any]:
             labels.append(f"{arguments.region} of {second}")
         sheet.append(images.side_by_side(row, labels))
         print(f"{first} and {second} done", flush=True)
-    reports = {kind: report_of(each) for kind, each in rows.items()}
+    reports = {kind: judging.report_of(each) for kind, each in rows.items()}
     for kind, report in reports.items():
         print(f"\n{kind}, {len(sheet)} pairs\n")
         judging.show(report, METRICS[kind])

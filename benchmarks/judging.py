@@ -78,15 +78,20 @@ class Scores:
         self.values.setdefault(way, []).append({**scores, **more})
 
     def report(self) -> dict[str, dict[str, Any]]:
-        """Means and 95 % intervals by way and metric."""
-        report: dict[str, dict[str, Any]] = {}
-        for way, rows in self.values.items():
-            names = list(rows[0])
-            table = np.array([[row[name] for name in names] for row in rows])
-            report[way] = {
-                name: asdict(each) for name, each in zip(names, intervals(table), strict=True)
-            }
-        return report
+        """See `report_of`."""
+        return report_of(self.values)
+
+
+def report_of(values: Mapping[str, Sequence[Values]]) -> dict[str, dict[str, Any]]:
+    """Means and 95 % intervals by way and metric."""
+    report: dict[str, dict[str, Any]] = {}
+    for way, rows in values.items():
+        names = list(rows[0])
+        table = np.array([[row[name] for name in names] for row in rows])
+        report[way] = {
+            name: asdict(each) for name, each in zip(names, intervals(table), strict=True)
+        }
+    return report
 
 
 def show(report: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> None:

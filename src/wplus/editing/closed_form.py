@@ -1,8 +1,8 @@
-"""Directions without any labels: of the generator's weights (SeFa) and of W's spread (GANSpace)."""
+"""Directions without labels: of the generator's weights (SeFa) and of W's covariance (GANSpace)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ def style_weights(generator: Generator) -> list[list[Tensor]]:
         L lists of (channels, style_dim) float32.
 
     Raises:
-        ConfigError: a generator whose layers are not known here.
+        ConfigError: the style layers of the generator are unknown.
     """
     found: list[list[Tensor]] = [[] for _ in range(generator.num_styles)]
     if isinstance(generator, MobileStyleGAN):
@@ -66,8 +66,8 @@ def sefa(generator: Generator, layers: Iterable[int], count: int = 10) -> list[D
 
     Args:
         generator: G.
-        layers: the styles that are looked at, and that move.
-        count: how many directions, the strongest first.
+        layers: the styles whose matrices are stacked, and that move.
+        count: number of directions, the strongest first.
 
     Returns:
         Directions `sefa1`, `sefa2`, …; amount 1 is one standard deviation of w along each, but at
@@ -77,24 +77,18 @@ def sefa(generator: Generator, layers: Iterable[int], count: int = 10) -> list[D
     Raises:
         ConfigError: no layers, more directions than there are, or an unknown generator.
     """
-    chosen = sorted(set(layers))
+    chosen = _checked(layers, count, generator)
     weights = style_weights(generator)
-    _check(chosen, count, generator)
     rows = torch.cat([matrix for layer in chosen for matrix in weights[layer]]).double().cpu()
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    values, vectors = torch.linalg.eigh(rows.T @ rows)
-    share = values.clamp_min(0) / values.sum()
     offsets = spread_of_w(generator).double()
     longest = float(offsets.square().sum(1).mean().sqrt()) / 10
     directions = []
-    for k in range(count):
-        vector = _signed(vectors[:, -1 - k])
+    for k, (vector, _, share) in enumerate(_eigenvectors(rows.T @ rows, count), 1):
         length = min(longest, max(float((offsets @ vector).std()), 1e-3 * longest))
-        unit = f"{length:.2f} in W"
-        found = f"SeFa of styles {_ranges(chosen)}, {float(share[-1 - k]):.1%} of AᵀA"
-        directions.append(
-            _at(f"sefa{k + 1}", (vector * length).float(), chosen, generator, unit, found)
-        )
+        found = f"SeFa of styles {_ranges(chosen)}, {share:.1%} of AᵀA"
+        w, unit = vector * length, f"{length:.2f} in W"
+        directions.append(_at(f"sefa{k}", w, chosen, generator, unit, found))
     return directions
 
 
@@ -104,7 +98,7 @@ def pca(generator: Generator, layers: Iterable[int], count: int = 10) -> list[Di
     Args:
         generator: G.
         layers: the styles that move; W is the same for all of them.
-        count: how many, the widest first.
+        count: number of directions, the widest first.
 
     Returns:
         Directions `pca1`, `pca2`, …; amount 1 is one standard deviation of w along each.
@@ -112,41 +106,45 @@ def pca(generator: Generator, layers: Iterable[int], count: int = 10) -> list[Di
     Raises:
         ConfigError: no layers, or more directions than there are.
     """
-    chosen = sorted(set(layers))
-    _check(chosen, count, generator)
+    chosen = _checked(layers, count, generator)
     offsets = spread_of_w(generator).double()
     offsets = offsets - offsets.mean(0)
-    values, vectors = torch.linalg.eigh(offsets.T @ offsets / len(offsets))
-    share = values.clamp_min(0) / values.sum()
     directions = []
-    for k in range(count):
-        vector = _signed(vectors[:, -1 - k]) * values[-1 - k].clamp_min(0).sqrt()
-        found = f"PCA of W, {float(share[-1 - k]):.1%} of its variance"
-        unit = "standard deviation of w"
-        directions.append(_at(f"pca{k + 1}", vector.float(), chosen, generator, unit, found))
+    covariance = offsets.T @ offsets / len(offsets)
+    for k, (vector, variance, share) in enumerate(_eigenvectors(covariance, count), 1):
+        found, unit = f"PCA of W, {share:.1%} of its variance", "standard deviation of w"
+        w = vector * variance.clamp_min(0).sqrt()
+        directions.append(_at(f"pca{k}", w, chosen, generator, unit, found))
     return directions
 
 
-def _check(layers: list[int], count: int, generator: Generator) -> None:
-    if not layers:
+def _checked(layers: Iterable[int], count: int, generator: Generator) -> list[int]:
+    chosen = sorted(set(layers))
+    if not chosen:
         raise ConfigError("directions need at least one style to move")
-    if not 0 <= layers[0] <= layers[-1] < generator.num_styles:
+    if not 0 <= chosen[0] <= chosen[-1] < generator.num_styles:
         raise ConfigError(f"this generator has styles 0 to {generator.num_styles - 1}")
     if not 1 <= count <= generator.style_dim:
         raise ConfigError(f"{count} directions: there are 1 to {generator.style_dim}")
+    return chosen
+
+
+def _eigenvectors(matrix: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Eigenvectors of a symmetric matrix, the largest value first, with value and its share."""
+    values, vectors = torch.linalg.eigh(matrix)
+    shares = values.clamp_min(0) / values.sum()
+    for k in range(1, count + 1):
+        vector = vectors[:, -k]
+        sign = vector[vector.abs().argmax()].sign()  # eigenvectors have none of their own
+        yield vector * sign, values[-k], float(shares[-k])
 
 
 def _at(
     name: str, w: Tensor, layers: list[int], generator: Generator, unit: str, found: str
 ) -> Direction:
     vector = torch.zeros(generator.num_styles, generator.style_dim)
-    vector[layers] = w
+    vector[layers] = w.float()
     return Direction(name, vector, unit, found=found)
-
-
-def _signed(vector: Tensor) -> Tensor:
-    """The largest entry positive: eigenvectors have no sign of their own."""
-    return vector * vector[vector.abs().argmax()].sign()
 
 
 def _ranges(layers: list[int]) -> str:
