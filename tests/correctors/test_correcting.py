@@ -14,6 +14,7 @@ from wplus import models
 from wplus.config import Part
 from wplus.correctors import Corrector
 from wplus.errors import ConfigError
+from wplus.evaluate import codes_only, one_pass
 from wplus.models.registry import CORRECTORS
 from wplus.psp import PSP
 
@@ -85,3 +86,11 @@ def test_a_corrector_of_another_generator() -> None:
     other = Part("features", {**PART.options, "channels": (8, 5)})
     with pytest.raises(ConfigError, match="5 channels at 16²"):
         PSP(plain.encoder, plain.generator, plain.config, models.build(other, CORRECTORS))
+
+
+def test_evaluation_scores_it_with_and_without() -> None:
+    psp, images = model(), photographs()
+    codes = psp.encode(images)
+    corrected = psp.decode(codes, corrections=psp.correct(images, codes))
+    assert torch.equal(one_pass(psp).run(images), corrected)
+    assert torch.equal(codes_only(psp).run(images), psp.decode(codes))

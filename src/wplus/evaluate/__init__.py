@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wplus.evaluate.bootstrap import intervals
     from wplus.evaluate.datasets import Dataset, Pairs, Photographs, Samples
     from wplus.evaluate.files import evaluate_files
-    from wplus.evaluate.methods import Method, one_pass, refined
+    from wplus.evaluate.methods import Method, codes_only, one_pass, refined
     from wplus.evaluate.metrics import METRICS, Measure, Metric, Scorer, load_scorer, of_pairs
     from wplus.evaluate.networks import FaceNet
     from wplus.evaluate.options import Options
@@ -26,7 +26,7 @@ _NAMES = {
     "bootstrap": "intervals",
     "datasets": "Dataset Pairs Photographs Samples",
     "files": "evaluate_files",
-    "methods": "Method one_pass refined",
+    "methods": "Method codes_only one_pass refined",
     "metrics": "METRICS Measure Metric Scorer load_scorer of_pairs",
     "networks": "FaceNet",
     "options": "Options",
@@ -34,8 +34,17 @@ _NAMES = {
     "run": "evaluate",
 }
 __all__ = ["METRICS", "Dataset", "FaceNet", "Measure", "Method", "Metric", "Options", "Pairs"]
-__all__ += ["Photographs", "Samples", "Scorer", "evaluate", "evaluate_files", "intervals"]
-__all__ += ["load_scorer", "of_pairs", "one_pass", "refined", "remarks", "table", "write"]
+__all__ += ["Photographs", "Samples", "Scorer", "codes_only", "evaluate", "evaluate_files"]
+__all__ += [
+    "intervals",
+    "load_scorer",
+    "of_pairs",
+    "one_pass",
+    "refined",
+    "remarks",
+    "table",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:

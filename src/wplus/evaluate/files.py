@@ -12,7 +12,7 @@ from wplus import __version__, images
 from wplus.errors import ConfigError
 from wplus.evaluate import report as report_files
 from wplus.evaluate.datasets import Dataset, Pairs, Photographs, Samples
-from wplus.evaluate.methods import Method, one_pass, refined
+from wplus.evaluate.methods import Method, codes_only, one_pass, refined
 from wplus.evaluate.metrics import Scorer, load_scorer
 from wplus.evaluate.options import Options
 from wplus.evaluate.results import Report
@@ -72,6 +72,8 @@ def evaluate_files(
     methods: list[Method] = []
     if model is not None:
         methods.append(one_pass(model))
+        if model.corrector is not None:
+            methods.append(codes_only(model))
         if options.refine:
             networks = LossNetworks(model.device, lpips)
             precision = fast_precision(model.device) if options.precision == "auto" else None

@@ -33,7 +33,7 @@ class Method:
 
 
 def one_pass(model: PSP) -> Method:
-    """G(E(x) + w̄); for a model without an encoder G(w̄), the floor.
+    """G(E(x) + w̄), corrected if the model has a corrector; without an encoder G(w̄), the floor.
 
     Raises:
         ConfigError: the encoder does not read photographs.
@@ -44,7 +44,13 @@ def one_pass(model: PSP) -> Method:
             " with it and score them with --pairs"
         )
     name = "mean code" if model.encoder is None else "one pass"
-    return Method(name, lambda targets: model.decode(_codes(model, targets)))
+    return Method(name, lambda targets: _decode(model, targets, _codes(model, targets)))
+
+
+def codes_only(model: PSP) -> Method:
+    """`one_pass` without corrections. Raises as it does."""
+    one_pass(model)  # check the model
+    return Method("W+ only", lambda targets: model.decode(_codes(model, targets)))
 
 
 def refined(
@@ -73,10 +79,16 @@ def refined(
             networks=networks,
             precision=precision,
         )
-        return model.decode(refinement.codes)
+        return _decode(model, targets, refinement.codes)
 
     name = f"{one_pass(model).name} + {steps} step{'s' if steps > 1 else ''}"
     return Method(name, run, lambda targets: run(targets, 1))
+
+
+def _decode(model: PSP, targets: Tensor, codes: Tensor) -> Tensor:
+    """(N, 3, S, S), corrected if the model can."""
+    corrections = None if model.corrector is None else model.correct(targets, codes)
+    return model.decode(codes, corrections=corrections)
 
 
 def _codes(model: PSP, targets: Tensor) -> Tensor:
