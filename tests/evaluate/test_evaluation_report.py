@@ -146,18 +146,18 @@ def row(name: str, value: float, image: torch.Tensor | None) -> Row:
 
 def test_the_worst_are_kept_worst_first() -> None:
     values = [0.3, 0.9, float("nan"), 0.1, 0.9, 0.5]
-    worst = Sheet(4, "lpips_alexnet")
+    worst = Sheet("worst", 4, "lpips_alexnet")
     for i, value in enumerate(values):
         worst.offer(row(str(i), value, None if np.isnan(value) else tensor(i)))
     assert [kept.name for kept in worst.rows] == ["2", "1", "4", "5"]
-    least = Sheet(2, "identity")
+    least = Sheet("worst", 2, "identity")
     for i, value in enumerate(values):
         least.offer(Row(str(i), tensor(0), [Cell("a", None, {"identity": value})]))
     assert [kept.name for kept in least.rows] == ["2", "3"]
 
 
 def test_sheets_show_images_beside_their_results() -> None:
-    first = Sheet(3)
+    first = Sheet("first", 3)
     for i in range(5):
         first.offer(row(str(i), 0.5, None if i == 1 else tensor(i)))
     assert [kept.name for kept in first.rows] == ["0", "1", "2"]
@@ -166,4 +166,4 @@ def test_sheets_show_images_beside_their_results() -> None:
     assert page.crop((0, 0, 256, 256)).tobytes() == images.to_picture(tensor(0)).tobytes()
     assert page.getpixel((256 + 4 + 128 + 516 + 12, 128)) == (128, 128, 128)  # no result
     with pytest.raises(ImageError):
-        Sheet(3).draw()
+        Sheet("first", 3).draw()

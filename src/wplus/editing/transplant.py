@@ -56,7 +56,6 @@ def transplant(
     schedule: Schedule = SCHEDULE,
     precision: torch.dtype | None = None,
     progress: Progress = silent,
-    match_light: bool = True,
 ) -> Transplant:
     """Move the receiver's code until its image shows the donor's face in a region.
 
@@ -72,8 +71,6 @@ def transplant(
         schedule: steps and learning rate.
         precision: of the convolutions during optimization, see `optimize.fast_precision`.
         progress: called after every step.
-        match_light: bring the donor's colors to the receiver's along the edge of the region first,
-            so that a pale face leaves no pale patch.
 
     Returns:
         The best code that was seen; the receiver's if no step was better.
@@ -95,8 +92,8 @@ def transplant(
     with torch.no_grad():
         decoded = images.resize(model.decode(both), images.WORKING_SIZE).clamp(-1, 1)
         targets = [decoded[:1], decoded[1:]]
-        if match_light:
-            targets[1] = in_light_of(targets[1], targets[0], mask)
+        # Else a pale face leaves a pale patch.
+        targets[1] = in_light_of(targets[1], targets[0], mask)
         seen = [lpips.features(target) for target in targets]
     start = both[:1]
 

@@ -55,19 +55,13 @@ def evaluate_files(
         FormatError, WeightsError: see `metrics.load_scorer`.
         OSError: `out` cannot be written.
     """
-    datasets: list[Dataset] = []  # first of all: a wrong folder shows before anything is fetched
-    align, limit = options.align, options.limit
-    if options.data is not None:
-        datasets.append(Photographs(options.data, align=align, limit=limit))
-    if options.pairs is not None:
-        datasets.append(Pairs(*options.pairs, options.suffixes, align=align, limit=limit))
+    datasets = _files(options)  # first of all: a wrong folder shows before anything is fetched
     if out is not None:
         _prepare(out, options)
     if scorer is None:
         face_net = None if options.face_net is None else str(options.face_net)
         scorer = load_scorer(device, face_net, [n.replace("-", "_") for n in options.without])
-    metrics = scorer.names()
-    if not metrics:
+    if not scorer.names():
         raise ConfigError("without every metric of images there is nothing to score")
     methods: list[Method] = []
     if model is not None:
@@ -80,29 +74,32 @@ def evaluate_files(
             methods.append(refined(model, options.refine, networks, precision))
         if options.samples:
             datasets.append(Samples(model, options.samples, options.truncation))
-    sheets: dict[str, dict[str, Sheet]] = {}
-    if out is not None:
-        for dataset in datasets:
-            sheets[dataset.name] = {"worst": Sheet(WORST, metrics[0]), "first": Sheet(FIRST)}
+    worst_by = scorer.names()[0]
+    sheets = {d.name: [Sheet("worst", WORST, worst_by), Sheet("first", FIRST)] for d in datasets}
+    batch = options.batch or (1 if torch.device(device).type == "cpu" else 8)
     report = evaluate(
-        datasets,
-        methods,
-        scorer,
-        batch=options.batch or (1 if torch.device(device).type == "cpu" else 8),
-        seed=options.seed,
-        sheets={name: list(both.values()) for name, both in sheets.items()},
-        progress=progress,
+        datasets, methods, scorer, batch=batch, seed=options.seed, sheets=sheets, progress=progress
     )
     versions = {"wplus": __version__, "torch": torch.__version__}
     report = replace(report, settings={**asdict(options), "device": str(device), **versions})
-    if out is None:
-        return report, []
-    files = report_files.write(report, out)
-    for name, both in sheets.items():
-        for kind, sheet in both.items():
-            files.append(out / f"{name}-{kind}.png")
-            images.save(sheet.draw(), files[-1])
+    files = []
+    if out is not None:
+        files = report_files.write(report, out)
+        for name, both in sheets.items():
+            for sheet in both:
+                files.append(out / f"{name}-{sheet.kind}.png")
+                images.save(sheet.draw(), files[-1])
     return report, files
+
+
+def _files(options: Options) -> list[Dataset]:
+    align, limit = options.align, options.limit
+    datasets: list[Dataset] = []
+    if options.data is not None:
+        datasets.append(Photographs(options.data, align=align, limit=limit))
+    if options.pairs is not None:
+        datasets.append(Pairs(*options.pairs, options.suffixes, align=align, limit=limit))
+    return datasets
 
 
 def _prepare(out: Path, options: Options) -> None:

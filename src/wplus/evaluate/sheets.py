@@ -37,13 +37,14 @@ class Sheet:
     """Keeps some of the rows that it is offered.
 
     Args:
+        kind: in the file's name.
         count: at most this many.
         metric: keep those with the worst scores of the first method, the worst first; without it,
             the first ones.
     """
 
-    def __init__(self, count: int, metric: str | None = None) -> None:
-        self.count = count
+    def __init__(self, kind: str, count: int, metric: str | None = None) -> None:
+        self.kind, self.count = kind, count
         self.metric = metric
         self.rows: list[Row] = []
 
