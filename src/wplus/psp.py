@@ -114,8 +114,9 @@ class PSP(nn.Module):
             images = self.prepare(images)
         if images.ndim == 4 and images.shape[2] == images.shape[3] != self.encoder.input_size:
             images = resize(to_float32(images), self.encoder.input_size)
-        codes = to_float32(self.encoder(images.to(next(self.encoder.parameters()))))
-        return codes + to_float32(self.mean_codes) if self.config.start_from_mean else codes
+        mean = to_float32(self.mean_codes)
+        mean = mean if self.config.start_from_mean else torch.zeros_like(mean)
+        return self.encoder.encode(images.to(next(self.encoder.parameters())), mean, self.decode)
 
     def prepare(self, images: Image.Image | Sequence[Image.Image]) -> Tensor:
         """PIL images to the encoder's input (N, C, 256, 256); see `encode`."""

@@ -55,10 +55,10 @@ def test_faults_are_named(tmp_path: Path) -> None:
     for name in ("layer1.1.bn2.running_mean", "layer2.0.downsample.0.weight", "bn1.weight"):
         _, state = published()
         del state[f"module.encoder_q.{name}"]
-        with pytest.raises(FormatError, match=rf"moco\.pth\.tar: lacks module\.encoder_q\.{name}$"):
+        with pytest.raises(FormatError, match=rf"moco\.pth\.tar: lacks encoder_q\.{name}$"):
             read_moco(save(state, file))
     _, state = published()
-    with pytest.raises(FormatError, match=r"has unexpected module\.encoder_q\.layer9\.0\.x$"):
+    with pytest.raises(FormatError, match=r"has unexpected encoder_q\.layer9\.0\.x$"):
         read_moco(save(state | {"module.encoder_q.layer9.0.x": torch.ones(1)}, file))
     with pytest.raises(FormatError, match=r"has unexpected conv2\.weight$"):
         read_moco(save(state | {"conv2.weight": torch.ones(1)}, file))
@@ -67,7 +67,7 @@ def test_faults_are_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="holds a int at x"):
         read_moco(save({"x": 1}, file))
     torch.save([1], file)
-    with pytest.raises(FormatError, match="no state_dict"):
+    with pytest.raises(FormatError, match="not a table of tensors"):
         read_moco(file)
     state["module.encoder_q.layer1.0.conv2.weight"] = torch.zeros(4, 4, 1, 1)
     with pytest.raises(FormatError, match=r"stages\.0\.0\.spread\.conv\.weight \(4, 4, 1, 1\)"):

@@ -13,6 +13,7 @@ import torch
 import wplus
 from wplus.errors import FormatError
 from wplus.formats import rosinality
+from wplus.formats.wrappers import unwrap
 from wplus.generators import StyleGAN2
 
 
@@ -58,9 +59,11 @@ def test_through_load(tmp_path: Path) -> None:
 def test_files_with_more_or_less_in_them(tmp_path: Path) -> None:
     generator, saved = content()
     training = {**saved, "g": {}, "d": {}, "g_optim": {}, "args": {"size": 16}}
-    assert set(rosinality.read_content(training, "f")[1]) == set(generator.state_dict())
+    assert set(rosinality.read_checkpoint(unwrap(training, "f"), "f")[1]) == set(
+        generator.state_dict()
+    )
     del saved["latent_avg"]
-    state = rosinality.read_content(saved, "f")[1]
+    state = rosinality.read_checkpoint(unwrap(saved, "f"), "f")[1]
     assert set(state) == set(generator.state_dict()) - {"mean_w"}
     model = wplus.load(written(tmp_path / "g.pt", saved))
     np.testing.assert_allclose(model.mean_codes[3], generator.estimate_mean_w(), atol=1e-6)
@@ -74,9 +77,9 @@ def test_files_from_before_noise_was_stored_get_fixed_maps() -> None:
     assert len(maps) == 5
     for name in maps:
         del saved["g_ema"][name]
-    config, state = rosinality.read_content(saved, "f")
+    config, state = rosinality.read_checkpoint(unwrap(saved, "f"), "f")
     StyleGAN2(**config).load_state_dict(state)
-    again = rosinality.read_content(saved, "f")[1]
+    again = rosinality.read_checkpoint(unwrap(saved, "f"), "f")[1]
     for name in generator.state_dict():
         assert torch.equal(state[name], again[name]), name
         if name.endswith("noise"):
@@ -98,7 +101,7 @@ def test_channels_of_the_published_sizes(base: int, most: int, resolution: int) 
 
 def reason(saved: object) -> str:
     with pytest.raises(FormatError) as error:
-        rosinality.read_content(saved, "g.pt")
+        rosinality.read_checkpoint(unwrap(saved, "g.pt"), "g.pt")
     assert "\n" not in str(error.value)
     return str(error.value)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from wplus.errors import ConfigError
+from wplus.nn.modulated import to_float32
 
 
 class Encoder(nn.Module, ABC):
@@ -33,6 +35,22 @@ class Encoder(nn.Module, ABC):
         Raises:
             ConfigError: the images have another shape.
         """
+
+    def encode(
+        self, images: Tensor, mean_codes: Tensor, decode: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Codes of images: offsets and the mean code, in one pass.
+
+        Args:
+            images: as for `forward`.
+            mean_codes: (L, style_dim), what offsets are added to; zeros for absolute codes.
+            decode: codes to images, for encoders that compare their output with the image.
+
+        Returns:
+            (N, L, style_dim) float32.
+        """
+        offsets: Tensor = self(images)
+        return to_float32(offsets) + mean_codes
 
     def check(self, images: Tensor) -> None:
         """Refuse images of another shape: the heads would fold surplus pixels into the batch.

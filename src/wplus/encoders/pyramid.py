@@ -83,7 +83,11 @@ class PyramidEncoder(Encoder):
     def forward(self, images: Tensor) -> Tensor:
         """See `Encoder.forward`."""
         self.check(images)
-        x = images.contiguous(memory_format=torch.channels_last)
+        return self.read_styles(images)
+
+    def read_styles(self, x: Tensor) -> Tensor:
+        """(N, channels of the trunk, S, S) -> (N, L, style_dim)."""
+        x = x.contiguous(memory_format=torch.channels_last)
         fine, medium, coarse = self.trunk.features(x)
         levels = [coarse]
         for lateral, feature in zip(self.laterals, (medium, fine)):

@@ -66,7 +66,18 @@ def read_lpips(path: str | Path) -> tuple[str, dict[str, Tensor]]:
     Raises:
         FormatError: the file is damaged or unsafe, or a tensor is missing or unexpected.
     """
-    arrays = _flatten(read_pickle(path, NUMPY), str(path))
+    return translate_flax(read_pickle(path, NUMPY), str(path))
+
+
+def is_flax(content: object) -> bool:
+    """Whether something unpickled has the layout of the Flax port."""
+    tree = content.get("params", content) if isinstance(content, Mapping) else None
+    return isinstance(tree, Mapping) and any(root in tree for root in FLAX_ROOTS.values())
+
+
+def translate_flax(content: object, path: str) -> tuple[str, dict[str, Tensor]]:
+    """The same for what the pickle held; `path` begins messages."""
+    arrays = _flatten(content, path)
     net = next((net for net, root in FLAX_ROOTS.items() if f"{root}.Conv_0.kernel" in arrays), None)
     if net is None:
         raise FormatError(f"{path}: holds no LPIPS on AlexNet or VGG16")

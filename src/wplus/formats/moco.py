@@ -9,12 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.formats.strict import norm_names, rename, tensors_of
+from wplus.formats.strict import norm_names, rename
 from wplus.formats.torch_files import read_torch
+from wplus.formats.wrappers import unwrap
 
-QUERY = "module.encoder_q."
+QUERY = "encoder_q."  # in files behind DataParallel's `module.`
 """The trained encoder; its twin `encoder_k` and the queue of negatives only served training."""
-ASIDE = ("module.encoder_k.", "module.queue", f"{QUERY}fc.")
+ASIDE = ("encoder_k.", "queue", f"{QUERY}fc.")
 """Names that may be there and are not read: the above, and the projection after the features."""
 
 
@@ -69,10 +70,7 @@ def read_moco(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         FormatError: the file is unsafe or damaged, or a tensor is missing or unexpected.
     """
-    content = read_torch(path)
-    if not isinstance(content, Mapping) or "state_dict" not in content:
-        raise FormatError(f"{path}: has no state_dict; it is not a MoCo checkpoint")
-    return translate_moco(tensors_of(content["state_dict"], str(path)), str(path))
+    return translate_moco(unwrap(read_torch(path), str(path)).state, str(path))
 
 
 def _conv_norm(conv: str, norm: str, ours: str) -> dict[str, str]:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.formats.strict import rename, tensors_of
+from wplus.formats.strict import rename
 from wplus.formats.torch_files import read_torch
+from wplus.formats.wrappers import Checkpoint, unwrap
 
 LARGEST = 10  # doublings of 4²; the published generators have 8
 DEEPEST = 64  # mapping layers; they have 8
@@ -139,17 +140,15 @@ def _reshaped(name: str, value: Tensor) -> Tensor:
     return value[0] if value.ndim == 5 and len(value) == 1 else value
 
 
-def read_content(content: object, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Configuration and state of our `StyleGAN2` from an unpickled file; `mean_w` if it has it.
+def read_checkpoint(found: Checkpoint, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and state of our `StyleGAN2` from a checkpoint; `mean_w` if it has it.
 
     Raises:
         FormatError: it holds another network.
     """
-    if not isinstance(content, Mapping) or "g_ema" not in content:
-        raise FormatError(f"{what}: has no entry 'g_ema'; it is not a StyleGAN2 of this layout")
-    config, state = translate(tensors_of(content["g_ema"], what), what=what)
-    mean = content.get("latent_avg")
-    if isinstance(mean, Tensor):
+    config, state = translate(found.state, what=what)
+    mean = found.mean
+    if mean is not None:
         style_dim = int(config["style_dim"])
         if mean.numel() == 0 or mean.shape[-1:] != (style_dim,):
             raise FormatError(
@@ -165,4 +164,4 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         FormatError: the file is unsafe or damaged, or holds another network.
     """
-    return read_content(read_torch(path), str(path))
+    return read_checkpoint(unwrap(read_torch(path), str(path)), str(path))

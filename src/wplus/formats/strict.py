@@ -89,8 +89,8 @@ def load_strict(
         assign: take the tensors themselves, without a copy and with their dtype.
 
     Raises:
-        FormatError: a tensor is missing, unexpected, of another shape, or whole numbers where the
-            network has fractions.
+        FormatError: a tensor is missing, unexpected, of another shape, whole numbers where the
+            network has fractions, or not finite.
     """
     expected = module.state_dict()
     check_names(state, expected, what)
@@ -109,7 +109,18 @@ def load_strict(
     ]
     if wrong:
         raise FormatError(f"{what}: has tensors of the wrong type: {_some(wrong)}")
+    wrong = [name for name, tensor in state.items() if not is_finite(tensor)]
+    if wrong:
+        raise FormatError(f"{what}: has values that are not finite, in {_some(wrong)}")
     module.load_state_dict(dict(state), strict=True, assign=assign)
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds neither infinities nor NaN; one pass, and no memory of its size."""
+    if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.is_meta:
+        return True
+    low, high = torch.aminmax(tensor)
+    return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
 def _some(names: Iterable[str], limit: int = 5) -> str:

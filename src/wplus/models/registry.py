@@ -75,6 +75,13 @@ ENCODERS: Registry[Network[Encoder]] = Registry(
         Network("all_from_smallest", _PYRAMID, {"levels": "smallest"}),
         Network("single_w", "wplus.encoders:SingleWEncoder"),
         Network("naive_wplus", "wplus.encoders:NaiveWPlusEncoder"),
+        Network("progressive", "wplus.encoders.progressive:ProgressiveEncoder"),
+        Network(
+            "progressive_from_smallest",
+            "wplus.encoders.progressive:ProgressiveEncoder",
+            {"levels": "smallest"},
+        ),
+        Network("iterative", "wplus.encoders.progressive:IterativeEncoder"),
         Network("compact", "wplus.encoders:CompactEncoder"),
     ),
 )
