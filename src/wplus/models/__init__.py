@@ -81,6 +81,8 @@ def load_network(
     """
     device = _checked(device)
     network = _built(*read(name_or_path), os.fspath(name_or_path)).to(device)
+    if dtype == torch.float32:
+        return network
     if isinstance(network, PSP):
         network.lower_precision(dtype)
         return network
