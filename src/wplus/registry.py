@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol, TypeVar
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
 
-from wplus.errors import ConfigError
+from wplus.errors import ConfigError, WplusError
 
 
 class Named(Protocol):
@@ -26,10 +27,14 @@ class Registry(Mapping[str, Row]):
     Args:
         what: what a row is, in the singular, for error messages ("task").
         rows: the rows to start with.
+        error: raised where `ConfigError` is documented.
     """
 
-    def __init__(self, what: str, rows: Iterable[Row] = ()) -> None:
+    def __init__(
+        self, what: str, rows: Iterable[Row] = (), error: type[WplusError] = ConfigError
+    ) -> None:
         self._what = what
+        self._error = error
         self._rows: dict[str, Row] = {}
         for row in rows:
             self.register(row)
@@ -41,7 +46,7 @@ class Registry(Mapping[str, Row]):
             ConfigError: another row has this name.
         """
         if row.name in self._rows:
-            raise ConfigError(f"there is already a {self._what} named {row.name!r}")
+            raise self._error(f"there is already a {self._what} named {row.name!r}")
         self._rows[row.name] = row
         return row
 
@@ -53,9 +58,9 @@ class Registry(Mapping[str, Row]):
         """
         if name in self._rows:
             return self._rows[name]
-        near = difflib.get_close_matches(name, self._rows, n=1)
+        near = difflib.get_close_matches(name.lower(), self._rows, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(f"no {self._what} {name!r}; {hint}there are: {', '.join(self._rows)}")
+        raise self._error(f"no {self._what} {name!r}; {hint}there are: {', '.join(self._rows)}")
 
     def unregister(self, name: str) -> None:
         """Remove a row. Raises ConfigError if there is none of that name."""
@@ -69,3 +74,9 @@ class Registry(Mapping[str, Row]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+def imported(home: str) -> Any:
+    """What "module:name" names: for rows whose code is imported when it is used."""
+    module, _, name = home.partition(":")
+    return getattr(import_module(module), name)

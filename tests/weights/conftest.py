@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from toy_index import FIRST, SDIST, SECOND, THIRD, WHEEL, Index, handler, sdist, sha256, wheel
 
+from wplus.errors import WeightsError
+from wplus.registry import Registry
 from wplus.weights import cache, index, table
 from wplus.weights.table import Archive, Asset
 
@@ -28,7 +30,7 @@ def toy_assets(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         Asset("second.bin", "two", net, "toy/b.bin", len(SECOND), sha256(SECOND)),
         Asset("third.ckpt", "three", loss, "toy-loss-2.0/c.ckpt", len(THIRD), sha256(THIRD)),
     ]
-    monkeypatch.setattr(table, "ASSETS", {row.name: row for row in rows})
+    monkeypatch.setattr(table, "ASSETS", Registry("pretrained file", rows, WeightsError))
     return files
 
 

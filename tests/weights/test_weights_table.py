@@ -53,13 +53,13 @@ def test_nothing_is_listed_twice() -> None:
     ],
 )
 def test_the_names_others_rely_on(name: str) -> None:
-    assert weights.find(name).name == name
+    assert weights.ASSETS.find(name).name == name
 
 
 def test_unknown_name_gives_the_nearest() -> None:
     with pytest.raises(WeightsError, match=r"scrfd_500M\.onnx.*did you mean scrfd-500m\.onnx"):
         weights.path("scrfd_500M.onnx")
-    with pytest.raises(WeightsError, match=r"'%%%'; known: .*bisenet-faces\.pth"):
+    with pytest.raises(WeightsError, match=r"'%%%'; there are: .*bisenet-faces\.pth"):
         weights.path("%%%")
 
 

@@ -130,7 +130,7 @@ import json, pathlib
 from wplus.weights import fetching, table
 rows = [table.Asset(**{{**row, "archive": table.Archive(**row["archive"])}})
         for row in json.loads({rows!r})]
-table.ASSETS = {{row.name: row for row in rows}}
+table.ASSETS = type(table.ASSETS)("pretrained file", rows)
 if {str(ready)!r} != "None":
     pathlib.Path({str(ready)!r}).touch()
 print(fetching.path({name!r}))

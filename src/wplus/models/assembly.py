@@ -63,9 +63,9 @@ class Placeholders(TorchFunctionMode):
             return func(*args, **{**kwargs, "device": "meta"})
         name = getattr(func, "__name__", "")
         if getattr(func, "__module__", None) == "torch.nn.init" or name in _KEEP_SHAPE:
-            tensor = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
-            if tensor.is_meta:
-                return tensor
+            tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+            if len(tensors) == 1 and tensors[0].is_meta:
+                return tensors[0]
         return func(*args, **kwargs)
 
 

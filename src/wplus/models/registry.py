@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from torch import nn
@@ -15,7 +14,7 @@ from torch import nn
 from wplus.config import Part
 from wplus.errors import ConfigError
 from wplus.formats.opening import line
-from wplus.registry import Registry
+from wplus.registry import Registry, imported
 
 if TYPE_CHECKING:
     from wplus.correctors import Corrector
@@ -42,10 +41,8 @@ class Network(Generic[N_co]):
     @property
     def constructor(self) -> Callable[..., N_co]:
         """Its class or function, imported if need be."""
-        if not isinstance(self.home, str):
-            return self.home
-        module, _, name = self.home.partition(":")
-        return cast("Callable[..., N_co]", getattr(import_module(module), name))
+        home = imported(self.home) if isinstance(self.home, str) else self.home
+        return cast("Callable[..., N_co]", home)
 
     def build(self, options: Mapping[str, Any]) -> N_co:
         """The network of these arguments. Raises whatever its class raises."""

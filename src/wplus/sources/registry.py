@@ -6,10 +6,9 @@ A new kind is one subclass of `kind.Kind` and one row here, or `SOURCES.register
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from wplus.registry import Registry
+from wplus.registry import Registry, imported
 
 if TYPE_CHECKING:
     from wplus.sources.kind import Kind
@@ -48,8 +47,7 @@ class Source:
         """How it is read, shown and trained on."""
         if not isinstance(self.implementation, str):
             return self.implementation
-        module, _, name = self.implementation.partition(":")
-        return cast("Kind", getattr(import_module(module), name)())
+        return cast("Kind", imported(self.implementation)())
 
 
 _KINDS = "wplus.sources."

@@ -5,7 +5,7 @@ path = wplus.weights.path("scrfd-500m.onnx")      # fetched on first use, verifi
 
 from wplus.weights.cache import CACHE_VARIABLE, Status, cache_folder, cached, verify
 from wplus.weights.fetching import fetch, path
-from wplus.weights.table import ASSETS, Archive, Asset, find
+from wplus.weights.table import ASSETS, Archive, Asset
 
 __all__ = [
     "ASSETS",
@@ -16,7 +16,6 @@ __all__ = [
     "cache_folder",
     "cached",
     "fetch",
-    "find",
     "path",
     "verify",
 ]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from wplus.errors import WeightsError
-from wplus.weights.table import Asset, find
+from wplus.weights import table
+from wplus.weights.table import Asset
 
 CACHE_VARIABLE = "WPLUS_CACHE"
 """Environment variable that moves the cache."""
@@ -60,7 +61,7 @@ def cached(name: str) -> Path | None:
     Raises:
         WeightsError: no asset has this name.
     """
-    asset = find(name)
+    asset = table.ASSETS.find(name)
     file = location(asset)
     try:
         return file if file.is_file() and file.stat().st_size == asset.size else None
@@ -74,7 +75,7 @@ def verify(name: str) -> Status:
     Raises:
         WeightsError: no asset has this name, or its file is there but cannot be read.
     """
-    return inspect(find(name))
+    return inspect(table.ASSETS.find(name))
 
 
 def inspect(asset: Asset) -> Status:

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import IO
 
 from wplus.errors import WeightsError
+from wplus.weights import table
 from wplus.weights.cache import CACHE_VARIABLE, cache_folder, damage, inspect, trusted
 from wplus.weights.index import download
-from wplus.weights.table import Archive, Asset, find, siblings
+from wplus.weights.table import Archive, Asset
 
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
 PATIENCE = 1.0  # seconds to wait for another process before the user is told
 
 _logger = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ def path(name: str) -> Path:
     Raises:
         WeightsError: no asset has this name, or it can be neither found nor fetched.
     """
-    return trusted(find(name)) or fetch(name)
+    return trusted(table.ASSETS.find(name)) or fetch(name)
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
@@ -54,7 +56,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     Raises:
         WeightsError: no asset has this name, or it cannot be fetched, checked or written.
     """
-    asset = find(name)
+    asset = table.ASSETS.find(name)
     status = inspect(asset)
     if status.state == "ok":
         return status.path
@@ -82,7 +84,8 @@ def _fetch(asset: Asset, *, progress: bool) -> None:
                 shutil.rmtree(work, ignore_errors=True)
                 work.mkdir()
                 download(archive, work / archive.file, progress=progress)
-                wanted = [row for row in siblings(asset) if inspect(row).state != "ok"]
+                siblings = [row for row in table.ASSETS.values() if row.archive == archive]
+                wanted = [row for row in siblings if inspect(row).state != "ok"]
                 unpack(work / archive.file, wanted, work)
                 for row in wanted:
                     (work / row.name).replace(folder / row.name)
@@ -113,13 +116,7 @@ def unpack(file: Path, rows: Sequence[Asset], folder: Path) -> None:
                     f"{row.member} in {file.name} is not the file this version of wplus knows as "
                     f"{row.name} ({wrong}); it was thrown away"
                 )
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        gzip.BadGzipFile,
-        zlib.error,
-        EOFError,
-    ) as error:
+    except DAMAGE as error:
         raise WeightsError(f"{file.name} cannot be unpacked ({error})") from error
     if waiting:
         raise WeightsError(f"{file.name} has no member {', '.join(waiting)}")

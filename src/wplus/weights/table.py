@@ -6,12 +6,10 @@ changes gets a new name: names are what caches are filled under.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from wplus.errors import WeightsError
+from wplus.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -204,24 +202,5 @@ _ROWS = (
     ),
 )
 
-ASSETS: Mapping[str, Asset] = MappingProxyType({row.name: row for row in _ROWS})
+ASSETS: Registry[Asset] = Registry("pretrained file", _ROWS, WeightsError)
 """Every asset by name, in the order they are listed to users."""
-
-
-def find(name: str) -> Asset:
-    """The row called `name`.
-
-    Raises:
-        WeightsError: there is none; the message gives the nearest names.
-    """
-    asset = ASSETS.get(name)
-    if asset is None:
-        near = difflib.get_close_matches(name.lower(), ASSETS, n=3, cutoff=0.4)
-        names = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(ASSETS)}"
-        raise WeightsError(f"no weights are called {name!r}; {names}")
-    return asset
-
-
-def siblings(asset: Asset) -> list[Asset]:
-    """Every row of the archive that `asset` comes from, itself included."""
-    return [row for row in ASSETS.values() if row.archive == asset.archive]
