@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wplus import codes as code_files
 from wplus import faces, images
-from wplus.data.finding import files_of
+from wplus.data.listing import files_of
 from wplus.errors import FaceError, ImageError, WplusError
 from wplus.faces.batch import about, unused
 from wplus.losses import LossNetworks

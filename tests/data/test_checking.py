@@ -11,7 +11,7 @@ import pytest
 from painting import paint, pixels
 from PIL import Image
 
-from wplus.data import Folder, PairedFolders, Reading, Synthetic, check, refused
+from wplus.data import Folder, ImagePairs, PairedFolders, Reading, Synthetic, check, refused
 
 
 @pytest.fixture
@@ -73,7 +73,9 @@ def test_what_is_refused_can_be_left_out(folders: tuple[Path, Path]) -> None:
     everything = data(folders)
     bad = refused(check(everything))
     assert len(bad) == 7
-    left = everything.without(file for file, _ in bad)
+    out = {file for file, _ in bad}
+    pairs = [each for each in everything.pairs if not out & {each.source, each.target}]
+    left = ImagePairs(pairs, everything.reading)
     assert [left.name(i) for i in range(len(left))] == ["deep", "good", "gray", "turned", "wide"]
     assert all(len(left.item(i, None)["target"]) == 3 for i in range(len(left)))
     assert refused(check(left)) == []

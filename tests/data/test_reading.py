@@ -365,25 +365,6 @@ def test_pictures_in_memory_are_the_same_and_need_their_files_once(tmp_path: Pat
         plain.item(0, None)
 
 
-def test_parts(tmp_path: Path) -> None:
-    for number in range(5):
-        paint(tmp_path / f"{number}.png", number)
-    data = Folder(tmp_path, SMALL)
-    part = data.part([3, 1])
-    assert [part.name(i) for i in range(len(part))] == ["3", "1"]
-    assert torch.equal(part.item(0, None)["source"], tensor(3))
-    left = data.without([str(tmp_path / "0.png"), str(tmp_path / "2.png")])
-    assert [left.name(i) for i in range(len(left))] == ["1", "3", "4"]
-    assert len(data) == 5
-    path = tmp_path / "list.txt"
-    path.write_text("1.png\t2.png\n3.png\t4.png\n")
-    for file in ("1.png", "2.png"):
-        left = FileList(path, SMALL).without([str(tmp_path / file)])
-        assert [left.name(i) for i in range(len(left))] == ["4"]
-    with pytest.raises(ConfigError, match="no pictures"):
-        data.part([])
-
-
 @pytest.mark.parametrize(("source", "noun"), [("sketch", "sketch"), ("labels", "label map")])
 def test_a_photograph_is_no_drawing(tmp_path: Path, source: str, noun: str) -> None:
     paint(tmp_path / "1.png")

@@ -199,7 +199,7 @@ def test_folders(run: Run, task: str, tmp_path: Path) -> None:
     status, lines, written = run(task, tmp_path / "empty", tmp_path / "nowhere")
     assert (status, written) == (1, [])
     assert lines == [
-        f"error: {tmp_path / 'empty'}: there are no pictures in this folder",
+        f"error: {tmp_path / 'empty'}: there are no images in this folder",
         f"error: {tmp_path / 'nowhere'}: there is no such file",
     ]
 
@@ -207,7 +207,7 @@ def test_folders(run: Run, task: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "mask", "said"),
     [
-        ("other.png", Image.new("L", (100, 90)), "100x90 does not fit a picture of 128x128"),
+        ("other.png", Image.new("L", (100, 90)), "100x90 does not fit an image of 128x128"),
         ("all.png", Image.new("L", (128, 128), 255), "a mask that removes everything"),
         ("none.png", Image.new("L", (128, 128)), "a mask that removes nothing"),
         ("photo.png", photograph(), r"is no mask, \d+% of it is gray; white is removed"),

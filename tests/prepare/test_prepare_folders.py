@@ -14,7 +14,7 @@ from PIL import Image
 
 from wplus import tasks
 from wplus.data import PairedFolders, Reading
-from wplus.data.finding import pictures_in
+from wplus.data.listing import images_in
 from wplus.errors import ConfigError
 from wplus.faces.labels import LABELS
 from wplus.faces.parser import FaceParser
@@ -115,7 +115,7 @@ def test_what_is_there_is_kept(photographs: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in out.iterdir())
     assert names == ["1.png", "10.png", "more", "prepare.json"]
     # Nobody takes the record for a picture.
-    assert [name for name, _ in pictures_in(out)] == ["1", "10", "more/1"]
+    assert [name for name, _ in images_in(out)] == ["1", "10", "more/1"]
 
 
 FIRST = {
@@ -221,7 +221,7 @@ def test_what_is_refused(photographs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read as a folder"):
         prepare_folder(tmp_path / "missing", tmp_path / "out", Recipe("masks"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="there are no pictures in this folder"):
+    with pytest.raises(ConfigError, match="there are no images in this folder"):
         prepare_folder(tmp_path / "empty", tmp_path / "out", Recipe("masks"))
     with pytest.raises(ConfigError, match="0 processes"):
         prepare_folder(photographs, tmp_path / "out", Recipe("masks"), 0)

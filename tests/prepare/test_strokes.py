@@ -86,7 +86,7 @@ def test_smoothing_keeps_the_ends_and_takes_the_staircase() -> None:
 def test_strokes_have_their_width_and_gray(width: float) -> None:
     paper = Paper((80, 40))
     paper.stroke(np.stack([np.arange(10.0, 70.0), np.full(60, 20.0)], axis=1), width, 60)
-    page = np.asarray(paper.picture(), np.float64)
+    page = np.asarray(paper.image(), np.float64)
     assert page.shape == (40, 80)
     ink = (255 - page) / (255 - 60)
     across = ink[:, 30:50].sum(axis=0)
@@ -96,4 +96,4 @@ def test_strokes_have_their_width_and_gray(width: float) -> None:
     assert page[:10].min() == 255 and page[:, :6].min() == 255
     dot = Paper((20, 20))
     dot.stroke(np.array([[10.0, 10.0]]), 2.0, 0)
-    assert np.asarray(dot.picture()).min() < 128
+    assert np.asarray(dot.image()).min() < 128

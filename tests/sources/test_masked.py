@@ -64,7 +64,7 @@ def test_masks_that_do_not_fit() -> None:
     for wrong in (torch.zeros(2, 1, 8, 9), torch.zeros(3, 1, 8, 8), torch.zeros(2, 8, 8)):
         with pytest.raises(ImageError, match="do not fit"):
             remove_region(pictures, wrong)
-    with pytest.raises(ImageError, match="pictures with holes are a float tensor"):
+    with pytest.raises(ImageError, match="images with holes are a float tensor"):
         remove_region(pictures.int(), torch.zeros(2, 1, 8, 8))
     with pytest.raises(ConfigError, match="0 pixels wide"):
         remove_region(pictures, torch.ones(2, 1, 8, 8), 0)
@@ -124,7 +124,7 @@ def test_what_is_no_hole(tmp_path: Path) -> None:
     Image.new("L", (96, 80), 255).save(tmp_path / "bright.png")
     (tmp_path / "text.png").write_text("no picture")
     reasons = {
-        "other.png": r"other\.png: a mask of 96x81 does not fit a picture of 96x80",
+        "other.png": r"other\.png: a mask of 96x81 does not fit an image of 96x80",
         "dark.png": r"dark\.png: a mask that removes nothing; white is removed",
         "bright.png": r"bright\.png: a mask that removes everything",
         "text.png": r"text\.png: is no picture",

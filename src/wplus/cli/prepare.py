@@ -75,7 +75,7 @@ def masks(
     kind
         strokes of a brush, boxes, or one of the two at random.
     coverage
-        Least and largest share of the picture that is removed.
+        Least and largest share of the image that is removed.
     """
     return _run(photos, out, jobs, "masks", seed=seed, masks=kind, coverage=coverage)
 

@@ -1,11 +1,10 @@
 """Training data: pairs of files, synthetic pairs, mixtures of them, batches."""
 
 from wplus.data.augment import Augmentation
-from wplus.data.base import Batch, Dataset, Example, collate
-from wplus.data.checking import check, refused
+from wplus.data.base import Batch, Dataset, Example, check, collate, refused
 from wplus.data.loading import loader, validation
 from wplus.data.mixture import Mixture
-from wplus.data.pairs import FileList, Folder, PairedFolders, Pictures
+from wplus.data.pairs import FileList, Folder, ImagePairs, PairedFolders
 from wplus.data.reading import Reading
 from wplus.data.render import render_cache
 from wplus.data.shards import CachedSynthetic
@@ -19,9 +18,9 @@ __all__ = [
     "Example",
     "FileList",
     "Folder",
+    "ImagePairs",
     "Mixture",
     "PairedFolders",
-    "Pictures",
     "Reading",
     "Synthesizer",
     "Synthetic",

@@ -111,7 +111,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Effects:
-    """What happens to one picture; None where nothing does.
+    """What happens to one image; None where nothing does.
 
     Attributes:
         warp: degrees, scale, and shift to the right and down as shares of the side.
@@ -131,7 +131,7 @@ class Effects:
 
 
 def draw(augmentation: Augmentation, rng: np.random.Generator) -> Effects:
-    """Draw what happens to one picture.
+    """Draw what happens to one image.
 
     Always takes the same amount from `rng`: a changed probability changes one effect only.
     """
@@ -157,28 +157,28 @@ def draw(augmentation: Augmentation, rng: np.random.Generator) -> Effects:
     )
 
 
-def apply(effects: Effects, picture: Image.Image) -> Image.Image:
-    """The picture (mode RGB, square) with the effects: a new one of the same size."""
+def apply(effects: Effects, image: Image.Image) -> Image.Image:
+    """The image (mode RGB, square) with the effects: a new one of the same size."""
     if effects.warp is not None:
-        picture = _warp(picture, *effects.warp)
+        image = _warp(image, *effects.warp)
     if effects.color is not None:
-        picture = picture.convert("RGB", _color_matrix(*effects.color))
+        image = image.convert("RGB", _color_matrix(*effects.color))
     if effects.blur is not None:
-        picture = picture.filter(ImageFilter.GaussianBlur(effects.blur))
+        image = image.filter(ImageFilter.GaussianBlur(effects.blur))
     if effects.resize is not None:
-        picture = _resize(picture, *effects.resize)
+        image = _resize(image, *effects.resize)
     if effects.noise is not None:
-        picture = _add_noise(picture, *effects.noise)
+        image = _add_noise(image, *effects.noise)
     if effects.jpeg is not None:
-        picture = _compress(picture, *effects.jpeg)
-    return picture
+        image = _compress(image, *effects.jpeg)
+    return image
 
 
 def augment(
-    picture: Image.Image, augmentation: Augmentation, rng: np.random.Generator
+    image: Image.Image, augmentation: Augmentation, rng: np.random.Generator
 ) -> Image.Image:
     """`apply` of `draw`."""
-    return apply(draw(augmentation, rng), picture)
+    return apply(draw(augmentation, rng), image)
 
 
 def _between(bounds: Range, share: float) -> float:
@@ -186,10 +186,10 @@ def _between(bounds: Range, share: float) -> float:
 
 
 def _warp(
-    picture: Image.Image, degrees: float, scale: float, right: float, down: float
+    image: Image.Image, degrees: float, scale: float, right: float, down: float
 ) -> Image.Image:
     """Turn counterclockwise and enlarge around the center, then shift; borders are mirrored."""
-    side = picture.width
+    side = image.width
     cos, sin = (f(math.radians(degrees)) / scale for f in (math.cos, math.sin))
     # Where pixel (x, y) of the result comes from, in coordinates around the center.
     a, b, d, e = cos, -sin, sin, cos
@@ -198,11 +198,11 @@ def _warp(
     reach = max(abs(x * a + y * b + c) for x in (-half, half) for y in (-half, half))
     reach = max(reach, *(abs(x * d + y * e + f) for x in (-half, half) for y in (-half, half)))
     margin = min(max(math.ceil(reach - half), 0) + 2, side - 1)
-    padded = np.pad(np.asarray(picture), ((margin, margin), (margin, margin), (0, 0)), "reflect")
+    padded = np.pad(np.asarray(image), ((margin, margin), (margin, margin), (0, 0)), "reflect")
     center = half + margin
     c, f = c + center - a * half - b * half, f + center - d * half - e * half
     return Image.fromarray(padded).transform(
-        picture.size, Image.Transform.AFFINE, (a, b, c, d, e, f), _BICUBIC
+        image.size, Image.Transform.AFFINE, (a, b, c, d, e, f), _BICUBIC
     )
 
 
@@ -217,21 +217,21 @@ def _color_matrix(
     return tuple(float(v) for v in np.column_stack([mixed, [offset] * 3]).ravel())
 
 
-def _resize(picture: Image.Image, scale: float, down: int, up: int) -> Image.Image:
-    size = tuple(max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((size[0], size[1]), _SHRINKING[down]).resize(picture.size, _ENLARGING[up])
+def _resize(image: Image.Image, scale: float, down: int, up: int) -> Image.Image:
+    size = tuple(max(1, round(side * scale)) for side in image.size)
+    return image.resize((size[0], size[1]), _SHRINKING[down]).resize(image.size, _ENLARGING[up])
 
 
-def _add_noise(picture: Image.Image, std: float, seed: int, gray: bool) -> Image.Image:
-    pixels = np.asarray(picture)
+def _add_noise(image: Image.Image, std: float, seed: int, gray: bool) -> Image.Image:
+    pixels = np.asarray(image)
     shape = (*pixels.shape[:2], 1 if gray else 3)
     noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     noisy = np.rint(pixels + noise * np.float32(255 * std))
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
-def _compress(picture: Image.Image, quality: int, subsampling: int) -> Image.Image:
+def _compress(image: Image.Image, quality: int, subsampling: int) -> Image.Image:
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality, subsampling=subsampling)
+    image.save(file, "JPEG", quality=quality, subsampling=subsampling)
     with Image.open(file, formats=["JPEG"]) as compressed:
         return compressed.convert("RGB")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -24,7 +25,7 @@ class Example(TypedDict, total=False):
         native_size: side in pixels at which the target was photographed, where that is less than
             S: it was enlarged since, and is compared with an output that was, too.
         codes: (L, style_dim) float32, the true code, where it is known.
-        z: (2, style_dim) float32, psi, cut: the recipe of a synthetic example that has no pictures
+        z: (2, style_dim) float32, psi, cut: the recipe of a synthetic example that has no images
             yet, see `synthetic.Synthesizer`.
         replaced: "file: problem" of files that stood here and could not be read.
     """
@@ -45,12 +46,12 @@ class Batch(TypedDict, total=False):
 
     Attributes:
         name: of each row.
-        source: (B, C, S, S). Missing where no row has pictures (all are recipes).
+        source: (B, C, S, S). Missing where no row has images (all are recipes).
         target: (B, 3, S, S), likewise.
         native_size: (B,) int64; 0 for all of S. Missing where no row has less.
         codes: (B, L, style_dim); missing where no row has a code.
         has_code: (B,) bool: the row's code is true. Always there.
-        synthetic: (B,) bool: the row is a recipe without pictures. Always there.
+        synthetic: (B,) bool: the row is a recipe without images. Always there.
         z: (B, 2, style_dim), psi: (B,) float32, cut: (B,) int64; missing where no row is a recipe.
         index: (B,) int64, place in the data set; validation only.
         replaced: what was replaced in any row.
@@ -103,7 +104,7 @@ class Dataset(ABC):
         """What an item is called."""
 
     def inspect(self, index: int) -> list[tuple[str, str]]:
-        """(file, problem) of one item, nothing if it is as it should be; see `checking.check`."""
+        """(file, problem) of one item, nothing if it is as it should be; see `check`."""
         try:
             self.item(index, None)
         except WplusError as error:
@@ -162,3 +163,34 @@ def _stack(parts: Sequence[Tensor | None], key: str) -> Tensor | None:
         )
     blank = torch.zeros_like(present[0])
     return torch.stack([blank if part is None else part for part in parts])
+
+
+def check(
+    dataset: Dataset,
+    progress: Callable[[int, int], None] | None = None,
+    threads: int = 8,
+) -> list[tuple[str, str]]:
+    """Read and decode every file of a data set before training starts.
+
+    Args:
+        dataset: which; an endless one has no files.
+        progress: called with how many items are done, and how many there are.
+        threads: that read at once; decoding is done outside of Python's lock.
+
+    Returns:
+        (file, problem), each once: "refused: …" for files that training cannot use (damaged, tiny,
+        of another kind, without a partner), "accepted: …" for notes (gray, rotated by EXIF, not
+        square). See `refused`.
+    """
+    found = dict.fromkeys(dataset.problems)
+    with ThreadPoolExecutor(threads) as pool:
+        for done, problems in enumerate(pool.map(dataset.inspect, range(len(dataset))), start=1):
+            found.update(dict.fromkeys(problems))
+            if progress is not None:
+                progress(done, len(dataset))
+    return list(found)
+
+
+def refused(problems: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those problems of `check` for which training leaves a file out."""
+    return [each for each in problems if each[1].startswith("refused")]

@@ -1,4 +1,4 @@
-"""Pictures in folders and lists: one file as source and target, or two that belong together."""
+"""Images of folders and lists: one file as source and target, or two that belong together."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import numpy as np
 from PIL import Image
 
 from wplus.data.base import Dataset, Example
-from wplus.data.finding import Pair, pair, pictures_in, read_list
+from wplus.data.listing import Pair, images_in, pair, read_list
 from wplus.data.reading import Reading, example, read_source, read_target
 from wplus.errors import ConfigError, ImageError
+from wplus.sources.kind import File
 
-_NAMED = 5  # so many files are named in a message; the rest are counted
+_NAMED = 5  # files that a message names; the rest are counted
 _TURNED = range(2, 9)  # EXIF orientations that are not upright
 _Decoded = TypeVar("_Decoded")
 
 
-class Pictures(Dataset):
+class ImagePairs(Dataset):
     """Pairs of files, see `Folder`, `PairedFolders` and `FileList`.
 
     Args:
         pairs: which; a pair of one and the same file makes its source from its target.
         reading: how.
-        memory: keep decoded pictures, 8 bits a value, as they come. Processes that are started
+        memory: keep decoded images, 8 bits a value, as they come. Processes that are started
             afterwards share what is there (with `spawn`, they copy it).
 
     Raises:
@@ -40,7 +41,7 @@ class Pictures(Dataset):
         self.reading = Reading() if reading is None else reading
         self.memory: dict[tuple[Any, str], Any] | None = {} if memory else None
         if not self.pairs:
-            raise ConfigError("no pictures to train on")
+            raise ConfigError("no images to train on")
         alone = next((pair for pair in self.pairs if pair.source == pair.target), None)
         row = self.reading.row
         if alone is not None and not row.is_photograph:
@@ -66,21 +67,6 @@ class Pictures(Dataset):
         made, reached = example(source, target, self.reading, pair.name, rng)
         return {"name": pair.name, "source": made, "target": reached, "native_size": side}
 
-    def without(self, files: Iterable[str]) -> Pictures:
-        """The same, less the pairs that need one of these files."""
-        left_out = set(files)
-        return self.part(
-            index
-            for index, pair in enumerate(self.pairs)
-            if not left_out & {pair.source, pair.target}
-        )
-
-    def part(self, indices: Iterable[int]) -> Pictures:
-        """Only these pairs, in this order: to hold some out for validation."""
-        fewer = Pictures([self.pairs[index] for index in indices], self.reading)
-        fewer.memory = self.memory
-        return fewer
-
     def inspect(self, index: int) -> list[tuple[str, str]]:
         """See `Dataset.inspect`; gray and turned photographs are noted too."""
         pair = self.pairs[index]
@@ -88,10 +74,7 @@ class Pictures(Dataset):
         for path in dict.fromkeys((pair.source, pair.target)):
             is_target = path == pair.target
             try:
-                if is_target:
-                    self._decoded(path, read_target)
-                else:
-                    self._decoded(path, read_source)
+                self._decoded(path, read_target) if is_target else self._decoded(path, read_source)
             except ImageError as error:
                 problem = str(error).removeprefix(f"{path}: ")
                 found.append((path, f"refused: {problem}"))
@@ -110,26 +93,22 @@ class Pictures(Dataset):
         return decoded
 
 
-class Folder(Pictures):
-    """The pictures of a folder and its subfolders, each its own source and target.
+class Folder(ImagePairs):
+    """The images of a folder and its subfolders, each its own source and target.
 
     Raises:
-        ConfigError: the folder is missing, cannot be read, or has no pictures.
+        ConfigError: the folder is missing, cannot be read, or has no images.
     """
 
     def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        reading: Reading | None = None,
-        *,
-        memory: bool = False,
+        self, folder: File, reading: Reading | None = None, *, memory: bool = False
     ) -> None:
-        found = pictures_in(folder)
-        super().__init__((Pair(name, path, path) for name, path in found), reading, memory=memory)
+        pairs = (Pair(name, path, path) for name, path in images_in(folder))
+        super().__init__(pairs, reading, memory=memory)
 
 
-class PairedFolders(Pictures):
-    """Two folders, paired by name: see `finding.pair`.
+class PairedFolders(ImagePairs):
+    """Two folders, paired by name: see `listing.pair`.
 
     Args:
         sources: folder of sources.
@@ -139,17 +118,17 @@ class PairedFolders(Pictures):
         target_suffix: the same of targets.
         reading: how.
         skip_unpaired: leave out what does not pair, and list it in `problems`, instead of refusing.
-        memory: see `Pictures`.
+        memory: see `ImagePairs`.
 
     Raises:
-        ConfigError: a folder is missing, cannot be read, or has no pictures; or a file does not
+        ConfigError: a folder is missing, cannot be read, or has no images; or a file does not
             pair: the message names the first few and counts them.
     """
 
     def __init__(
         self,
-        sources: str | os.PathLike[str],
-        targets: str | os.PathLike[str],
+        sources: File,
+        targets: File,
         source_suffix: str = "",
         target_suffix: str = "",
         reading: Reading | None = None,
@@ -159,19 +138,16 @@ class PairedFolders(Pictures):
     ) -> None:
         pairs, problems = pair(sources, targets, source_suffix, target_suffix)
         if problems and not (skip_unpaired and pairs):
-            shown = "; ".join(f"{path} {what}" for path, what in problems[:_NAMED])
-            more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-            raise ConfigError(
-                f"{len(problems)} files do not pair ({len(pairs)} pairs do): {shown}{more}"
-            )
+            shown = _few([f"{path} {what}" for path, what in problems], "; ")
+            raise ConfigError(f"{len(problems)} files do not pair ({len(pairs)} pairs do): {shown}")
         super().__init__(pairs, reading, memory=memory)
         self.problems = [(path, f"refused: {what}") for path, what in problems]
 
 
-class FileList(Pictures):
-    """A text file that names pictures, one example a line.
+class FileList(ImagePairs):
+    """A text file that names images, one example a line.
 
-    `.csv` files have commas between the columns, others tabs. One column is a picture that is its
+    `.csv` files have commas between the columns, others tabs. One column is an image that is its
     own source and target; two are source and target. A first line of the words source, target and
     name says otherwise. Relative paths start at the list's folder. Empty lines and lines that begin
     with # are left out.
@@ -181,9 +157,7 @@ class FileList(Pictures):
             names the first few and counts them.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], reading: Reading | None = None, *, memory: bool = False
-    ) -> None:
+    def __init__(self, path: File, reading: Reading | None = None, *, memory: bool = False) -> None:
         pairs = read_list(Path(path))
         missing = [
             name
@@ -195,22 +169,22 @@ class FileList(Pictures):
         super().__init__(pairs, reading, memory=memory)
 
 
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def _few(names: Sequence[str], separator: str = ", ") -> str:
+    more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return separator.join([*names[:_NAMED], *more])
 
 
 def _notes(path: str) -> list[str]:
     """What a readable photograph's header says that is worth knowing."""
     try:
-        with Image.open(path) as picture:
-            mode, size = picture.mode, picture.size
-            turn = picture.getexif().get(0x0112, 1)
+        with Image.open(path) as image:
+            mode, size = image.mode, image.size
+            turn = image.getexif().get(0x0112, 1)
     except Exception:  # it was read: what its header hides does not matter
         return []
     notes = []
     if mode in {"1", "L", "LA", "I", "F"} or mode.startswith("I;16"):
-        notes.append("gray; becomes a color picture without colors")
+        notes.append("gray; becomes a color image without colors")
     if turn in _TURNED:
         notes.append("rotated by EXIF; is turned upright")
     if size[0] != size[1]:

@@ -43,7 +43,7 @@ def render_cache(
         folder: made if it is missing.
         count: how many. A larger one later adds to what is there.
         seed: of the examples.
-        size: side of the pictures.
+        size: side of the images.
         truncation: see `Synthetic`.
         mixing: see `Synthetic`.
         per_shard: examples in a shard, 50 MB at 256².
@@ -93,18 +93,18 @@ def render_cache(
 def _render(
     recipes: Synthetic, indices: range, synthesizer: Synthesizer
 ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
-    pictures, ends, cuts = [], [], []
+    rendered, ends, cuts = [], [], []
     for start in range(indices.start, indices.stop, synthesizer.at_once):
         some = range(start, min(start + synthesizer.at_once, indices.stop))
         batch = collate([recipes.item(index, None) for index in some])
         codes = synthesizer.codes(batch["z"], batch["psi"], batch["cut"])
-        pictures += [np.asarray(images.to_picture(each)) for each in synthesizer.pictures(codes)]
+        rendered += [np.asarray(images.to_picture(each)) for each in synthesizer.render(codes)]
         # w1 is the first style and w2 the last, except that without a crossover w2 is never used.
         ends.append(codes[:, [0, -1]].cpu().numpy())
         cuts.append(batch["cut"].numpy())
     both = np.concatenate(ends)
     return {
-        "images": np.stack(pictures),
+        "images": np.stack(rendered),
         "w1": both[:, 0].copy(),
         "w2": both[:, 1].copy(),
         "cut": np.concatenate(cuts),

@@ -1,4 +1,4 @@
-"""Synthetic examples rendered ahead: shards of pictures with the codes that made them.
+"""Synthetic examples rendered ahead: shards of images with the codes that made them.
 
 Regression of codes needs no generator then, and every epoch costs only reading. A shard is an
 uncompressed `.npz` of `images` (n, S, S, 3) uint8, `w1` and `w2` (n, style_dim) float32 and `cut`
@@ -60,7 +60,7 @@ class CachedSynthetic(Dataset):
         num_styles: L; by default as written beside the shards, or else the largest cut in them
             (which is L where some example is not mixed).
         augmentation: of the source in training. There are no flips: nobody knows the code of a
-            mirrored picture.
+            mirrored image.
 
     Raises:
         ConfigError: there are no shards, one is damaged, compressed or of other shapes, or
@@ -102,7 +102,7 @@ class CachedSynthetic(Dataset):
 
     @property
     def size(self) -> int:
-        """Side of the pictures."""
+        """Side of the images."""
         return self.shards[0].arrays["images"].shape[1]
 
     def name(self, index: int) -> str:
@@ -118,11 +118,11 @@ class CachedSynthetic(Dataset):
             pixels, *ends, cut = (_read(shard, name, row) for name in _ARRAYS)
         except OSError as error:
             raise ImageError(f"{shard.path}: example {row} cannot be read ({error})") from error
-        picture = Image.fromarray(pixels)
-        target = images.to_tensor(picture)[0]
+        image = Image.fromarray(pixels)
+        target = images.to_tensor(image)[0]
         source = target
         if rng is not None and not self.augmentation.is_none:
-            source = images.to_tensor(augment(picture, self.augmentation, rng))[0]
+            source = images.to_tensor(augment(image, self.augmentation, rng))[0]
         first, second = (torch.from_numpy(end)[None] for end in ends)
         codes = spread(first, second, torch.from_numpy(cut.reshape(1)), self.num_styles)[0]
         return {
@@ -168,14 +168,14 @@ def locate(path: Path) -> dict[str, _Array]:
             found = {name: _header(file, archive.getinfo(f"{name}.npy")) for name in _ARRAYS}
     except (OSError, KeyError, ValueError, struct.error, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path}: is no shard or a damaged one ({error})") from error
-    pictures, first, second, cut = (found[name] for name in _ARRAYS)
-    count = pictures.shape[0] if pictures.shape else 0
+    batch, first, second, cut = (found[name] for name in _ARRAYS)
+    count = batch.shape[0] if batch.shape else 0
     good = (
         count > 0
-        and len(pictures.shape) == 4
-        and pictures.shape[3] == 3
-        and pictures.shape[1] == pictures.shape[2]
-        and pictures.dtype == np.uint8
+        and len(batch.shape) == 4
+        and batch.shape[3] == 3
+        and batch.shape[1] == batch.shape[2]
+        and batch.dtype == np.uint8
         and first == second._replace(offset=first.offset)
         and len(first.shape) == 2
         and first.dtype == np.float32

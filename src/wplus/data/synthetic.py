@@ -1,7 +1,7 @@
 """Training pairs without end: draw z, render, and the true code is known.
 
 Workers draw recipes (two z, a truncation, a crossover); `Synthesizer` turns a batch of them into
-codes and pictures where the generator is.
+codes and images where the generator is.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ class Synthetic(Dataset):
 
 
 class Synthesizer:
-    """Recipes to codes and pictures, on the device of training.
+    """Recipes to codes and images, on the device of training.
 
     Args:
         generator: G, frozen; brought to `device`.
         device: where training is.
-        size: side of the pictures; larger ones are averaged down.
+        size: side of the images; larger ones are averaged down.
         at_once: so many are rendered together.
     """
 
@@ -115,10 +115,10 @@ class Synthesizer:
 
         Returns:
             A batch with source, target and `has_code` for every row, and codes where any is known.
-            A rendered picture is its own source and target. Rows that had pictures keep them.
+            A rendered image is its own source and target. Rows that had images keep them.
 
         Raises:
-            ConfigError: the pictures do not fit the other rows': another size, or a source that is
+            ConfigError: the images do not fit the other rows': another size, or a source that is
                 no photograph.
         """
         moved = _to(batch, self.device)
@@ -127,9 +127,9 @@ class Synthesizer:
         drawn = batch["synthetic"]
         rows = drawn.nonzero()[:, 0].to(self.device)
         codes = self.codes(batch["z"][drawn], batch["psi"][drawn], batch["cut"][drawn])
-        pictures = self.pictures(codes)
+        rendered = self.render(codes)
         count = len(drawn)
-        fresh = {"source": pictures, "target": pictures, "codes": codes}
+        fresh = {"source": rendered, "target": rendered, "codes": codes}
         for key, values in fresh.items():
             whole = cast(Tensor | None, moved.get(key))
             if whole is None:
@@ -173,7 +173,7 @@ class Synthesizer:
         return spread(w[:, 0], w[:, 1], cut, self.generator.num_styles)
 
     @torch.no_grad()
-    def pictures(self, codes: Tensor) -> Tensor:
+    def render(self, codes: Tensor) -> Tensor:
         """(N, L, style_dim) -> (N, 3, size, size) float32 in [-1, 1], with the stored noise."""
         parts = torch.split(codes, self.at_once)
         rendered = [

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wplus import faces, images
-from wplus.data import finding
+from wplus.data import listing
 from wplus.errors import ConfigError, FaceError, ImageError
 from wplus.evaluate.metrics import SIZE
 from wplus.evaluate.results import Failure
@@ -142,7 +142,7 @@ class Photographs(_Files):
         align: bool = False,
         limit: int | None = None,
     ) -> None:
-        found = [Path(path) for stem, path in finding.pictures_in(folder) if _is_scored(stem)]
+        found = [Path(path) for stem, path in listing.images_in(folder) if _is_scored(stem)]
         if not found:
             raise ConfigError(f"{os.fsdecode(folder)}: holds only comparisons of wplus invert")
         files = [(path.relative_to(folder).as_posix(), [path]) for path in found]
@@ -177,7 +177,7 @@ class Pairs(_Files):
         align: bool = False,
         limit: int | None = None,
     ) -> None:
-        pairs, problems = finding.pair(first, second, *suffixes)
+        pairs, problems = listing.pair(first, second, *suffixes)
         alone = [path for path, _ in problems if _is_scored(Path(path).stem)]
         if alone:
             more = f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else ""

@@ -3,7 +3,7 @@
 The published parser finds eyes, brows and ears well and mistakes their sides in about a quarter of
 faces (of 31 photographs: 17 of 54 eyes, 14 of 57 brows, 5 of 29 ears). In an upright face the side
 is plain from the place: what CelebAMask-HQ calls l_eye is the person's own left one, which is on
-the right of the picture.
+the right of the image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def by_place(labels: Tensor) -> Tensor:
     """The label map (H, W) of one upright face, with the sides of its eyes, brows and ears right.
 
     Two of a kind are parted at the widest gap between them; a single one is on the side of the nose
-    that it is on (of the middle of the picture, if there is no nose).
+    that it is on (of the middle of the image, if there is no nose).
     """
     nose = torch.where(labels == LABELS.index("nose"))[1]
     middle = float(nose.float().mean()) if len(nose) else (labels.shape[1] - 1) / 2

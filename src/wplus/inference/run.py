@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wplus import latents
-from wplus.data.finding import files_of
+from wplus.data.listing import files_of
 from wplus.errors import ConfigError, WeightsError, WplusError
 from wplus.faces.batch import about, unused
 from wplus.inference import model_choice

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from wplus import images, weights
-from wplus.data.finding import pictures_in
+from wplus.data.listing import images_in
 from wplus.data.record import keep_settings
 from wplus.errors import ConfigError, WplusError
 from wplus.faces.parser import PARSER, load_parser
@@ -178,7 +178,7 @@ def prepare_folder(
         raise ConfigError(f"{os.fspath(out)}: is a file, not a folder")
     if jobs < 1:
         raise ConfigError(f"{jobs} processes cannot do anything; 1 or more are needed")
-    found = pictures_in(folder)
+    found = images_in(folder)
     maker = MAKERS[recipe.kind]
     if maker.weights is not None:
         weights.path(maker.weights)
@@ -188,7 +188,7 @@ def prepare_folder(
 
 def _has_images(folder: Path) -> bool:
     try:
-        return folder.is_dir() and bool(pictures_in(folder))
+        return folder.is_dir() and bool(images_in(folder))
     except ConfigError:  # none; a folder that cannot be read cannot be written either
         return False
 

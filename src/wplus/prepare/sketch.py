@@ -16,14 +16,14 @@ from PIL import Image
 from wplus.images import to_rgb
 from wplus.prepare.strokes import Chain, Paper, Plane, blur, smooth, thin, trace
 
-SIDE = 256  # lengths below are meant for a picture of this side, and scale with it
-_LOOKED_AT = 512  # shorter side at which larger pictures are looked at; strokes are drawn in full
+SIDE = 256  # lengths below are meant for an image of this side, and scale with it
+_LOOKED_AT = 512  # shorter side at which larger images are looked at; strokes are drawn in full
 _SHARPNESS = 0.98  # share of the wider Gaussian that is taken away: XDoG's tau
 
 
 @dataclass(frozen=True)
 class Style:
-    """How one drawing is made. Lengths are pixels of a picture of 256².
+    """How one drawing is made. Lengths are pixels of an image of 256².
 
     Attributes:
         scale: sigma of the finer Gaussian: how fine the lines are that are seen.
@@ -71,42 +71,40 @@ def draw_style(rng: np.random.Generator) -> Style:
     )
 
 
-def sketch(
-    picture: Image.Image, rng: np.random.Generator, style: Style | None = None
-) -> Image.Image:
+def sketch(image: Image.Image, rng: np.random.Generator, style: Style | None = None) -> Image.Image:
     """A drawing of a photograph: mode L, of the same size, dark strokes on white paper.
 
     Args:
-        picture: any; `style.focus` means a face cropped as FFHQ is.
+        image: any; `style.focus` means a face cropped as FFHQ is.
         rng: source of everything random, the style included.
         style: None draws one.
     """
     style = draw_style(rng) if style is None else style
-    gray = to_rgb(picture).convert("L")
-    enlarged = max(1.0, min(picture.size) / _LOOKED_AT)
+    gray = to_rgb(image).convert("L")
+    enlarged = max(1.0, min(image.size) / _LOOKED_AT)
     if enlarged > 1:
-        size = round(picture.width / enlarged), round(picture.height / enlarged)
+        size = round(image.width / enlarged), round(image.height / enlarged)
         gray = gray.resize(size, Image.Resampling.BOX)
     seen = np.asarray(gray, np.float32) / 255
     unit = min(gray.size) / SIDE
-    page = np.full((picture.height, picture.width), 255, np.float32)
+    page = np.full((image.height, image.width), 255, np.float32)
     if style.lines:
-        paper = Paper(picture.size)
+        paper = Paper(image.size)
         for chain, share in _by_hand(strokes_of(seen, style, unit), style, unit, gray.size, rng):
             width, ink = style.width * unit * enlarged * share, style.gray / share
             placed = (chain + 0.5) * enlarged - 0.5
             paper.stroke(placed, max(width, 0.5), int(min(ink, 200)))
-        page = np.asarray(paper.picture(), np.float32)
+        page = np.asarray(paper.image(), np.float32)
     if style.shading or not style.lines:
         darkness = style.shading if style.lines else 1.0
         soft = Image.fromarray((255 * (1 - darkness * (1 - pencil(seen, unit)))).astype(np.float32))
-        shaded = np.asarray(soft.resize(picture.size, Image.Resampling.BILINEAR))
+        shaded = np.asarray(soft.resize(image.size, Image.Resampling.BILINEAR))
         page = np.minimum(page, shaded)
     return Image.fromarray(np.clip(np.rint(page), 0, 255).astype(np.uint8))
 
 
 def pencil(gray: Plane, unit: float = 1.0) -> Plane:
-    """Soft shading at edges, 1 is paper: the picture divided by its blurred self (color dodge).
+    """Soft shading at edges, 1 is paper: the image divided by its blurred self (color dodge).
 
     Args:
         gray: (H, W) in [0, 1].
@@ -118,7 +116,7 @@ def pencil(gray: Plane, unit: float = 1.0) -> Plane:
 
 
 def strokes_of(gray: Plane, style: Style, unit: float = 1.0) -> list[Chain]:
-    """The lines of a gray picture (H, W) in [0, 1], smooth, without the short ones."""
+    """The lines of a gray image (H, W) in [0, 1], smooth, without the short ones."""
     # Shadows have lines too: contrast is measured against that of the surroundings.
     middle = blur(gray, 10 * unit)
     spread = np.sqrt(blur((gray - middle) ** 2, 14 * unit))

@@ -168,6 +168,6 @@ class Paper:
             for x, y in (line[0], line[-1]):
                 self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=gray)
 
-    def picture(self) -> Image.Image:
+    def image(self) -> Image.Image:
         """The page, mode L."""
         return self._page.reduce(_FINE)

@@ -106,8 +106,8 @@ def _darkened(page: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(dark), 0, 255).astype(np.uint8))
 
 
-def _in_label_colors(picture: Image.Image) -> bool:
-    colors = picture.getcolors(len(PALETTE))
+def _in_label_colors(image: Image.Image) -> bool:
+    colors = image.getcolors(len(PALETTE))
     if colors is None:
         return False
     found = {color for _, color in colors}

@@ -149,27 +149,27 @@ def _as_gray_levels(labels: Tensor, size: int) -> Tensor:
     return torch.from_numpy(np.stack(resized)).to(labels)
 
 
-def class_numbers(picture: Image.Image, num_classes: int = len(LABELS)) -> Tensor:
-    """(1, H, W) int64 of a picture that stands as it does in its file.
+def class_numbers(image: Image.Image, num_classes: int = len(LABELS)) -> Tensor:
+    """(1, H, W) int64 of an image that stands as it does in its file.
 
-    Gray levels and the indices of a palette are class numbers. Pictures in the colors of `PALETTE`
+    Gray levels and the indices of a palette are class numbers. Images in the colors of `PALETTE`
     are looked up there, if there are as many classes; also those with a palette of their own that
     holds nothing but these colors, as drawing programs write them.
 
     Raises:
-        ImageError: the picture holds neither; unknown colors are named with the nearest class.
+        ImageError: the image holds neither; unknown colors are named with the nearest class.
     """
     named = num_classes == len(LABELS)
-    if named and picture.mode in {"RGBA", "LA"}:
-        picture = on_background(picture)
-    if picture.mode == "P" and named:
-        table = palette_to_labels(picture)
+    if named and image.mode in {"RGBA", "LA"}:
+        image = on_background(image)
+    if image.mode == "P" and named:
+        table = palette_to_labels(image)
         if table is not None:
-            return torch.from_numpy(table[np.asarray(picture)])[None]
-    values = np.asarray(picture)
-    if picture.mode in {"LA", "PA"}:
+            return torch.from_numpy(table[np.asarray(image)])[None]
+    values = np.asarray(image)
+    if image.mode in {"LA", "PA"}:
         values = values[..., 0]
-    elif picture.mode in {"RGB", "RGBA"}:
+    elif image.mode in {"RGB", "RGBA"}:
         colors = values[..., :3]
         if (colors != colors[..., :1]).any():
             if not named:
@@ -178,24 +178,24 @@ def class_numbers(picture: Image.Image, num_classes: int = len(LABELS)) -> Tenso
                 )
             return torch.from_numpy(colors_to_labels(colors))[None]
         values = values[..., 0]
-    elif picture.mode not in {"1", "L", "P", "I"} and not picture.mode.startswith("I;16"):
-        raise ImageError(f"holds no class numbers (mode {picture.mode}); store them as gray levels")
+    elif image.mode not in {"1", "L", "P", "I"} and not image.mode.startswith("I;16"):
+        raise ImageError(f"holds no class numbers (mode {image.mode}); store them as gray levels")
     if values.max() >= num_classes:
         _check_numbers(values, num_classes)
     return torch.from_numpy(values.astype(np.int64))[None]
 
 
 def colored(labels: Tensor) -> Image.Image:
-    """A label map (H, W) as a picture whose pixels are the numbers and whose palette the colors.
+    """A label map (H, W) as an image whose pixels are the numbers and whose palette the colors.
 
     Raises:
         ImageError: a label out of range, or a tensor that is not (H, W) integers.
     """
     one_hot_labels(labels[None], size=1)  # for what it refuses
-    picture = Image.fromarray(labels.to("cpu", torch.uint8).numpy()).convert("P")
-    picture.putpalette([value for color in PALETTE for value in color])
-    picture.putdata(labels.flatten().tolist())
-    return picture
+    image = Image.fromarray(labels.to("cpu", torch.uint8).numpy()).convert("P")
+    image.putpalette([value for color in PALETTE for value in color])
+    image.putdata(labels.flatten().tolist())
+    return image
 
 
 def _check_numbers(values: NDArray[Any], num_classes: int) -> None:

@@ -35,16 +35,16 @@ class LowResolution(Kind):
         return shrink_and_enlarge(images.to_tensor(as_image(photo)), factor, options.size)[0]
 
 
-def degrade(pictures: Tensor, factor: int) -> Tensor:
+def degrade(batch: Tensor, factor: int) -> Tensor:
     """Shrink as super-resolution training does: bicubic with antialiasing, on centers of cells.
 
     Separable and normalized, with the kernel of a = -1/2 stretched by the factor to a support of
-    4·factor pixels; borders are mirrored. Factor 1 is filtered too, which moves the picture by half
+    4·factor pixels; borders are mirrored. Factor 1 is filtered too, which moves the image by half
     a pixel and softens it: that is what the published checkpoints were trained on. (They saw the
     result cut to 8 bits as well, which is left out here: it darkens by half a level.)
 
     Args:
-        pictures: (N, C, H, W) float in [0, 1].
+        batch: (N, C, H, W) float in [0, 1].
         factor: a whole number; sides that are no multiple of it lose the rest.
 
     Returns:
@@ -55,15 +55,15 @@ def degrade(pictures: Tensor, factor: int) -> Tensor:
         ConfigError: a factor below 1.
     """
     if factor < 1:
-        raise ConfigError(f"a picture cannot be shrunk by {factor}; use a factor of 1 or more")
-    check_images(pictures, "pictures to shrink")
-    count, channels, height, width = pictures.shape
+        raise ConfigError(f"an image cannot be shrunk by {factor}; use a factor of 1 or more")
+    check_images(batch, "images to shrink")
+    count, channels, height, width = batch.shape
     before = 3 * factor // 2
     after = 3 * factor - before
     if min(height, width) <= after:
         raise ImageError(f"{height}x{width} pixels are too few to shrink by {factor}")
-    kernel = _bicubic(factor).to(pictures)
-    x = pictures.reshape(count * channels, 1, height, width)
+    kernel = _bicubic(factor).to(batch)
+    x = batch.reshape(count * channels, 1, height, width)
     x = functional.pad(x, (before, after, before, after), mode="reflect")
     x = functional.conv2d(x, kernel.view(1, 1, -1, 1), stride=(factor, 1))
     x = functional.conv2d(x, kernel.view(1, 1, 1, -1), stride=(1, factor))
@@ -80,11 +80,11 @@ def _bicubic(factor: int) -> Tensor:
     return weights / weights.sum()
 
 
-def shrink_and_enlarge(pictures: Tensor, factor: int, size: int = 256) -> Tensor:
+def shrink_and_enlarge(batch: Tensor, factor: int, size: int = 256) -> Tensor:
     """The source of super-resolution: `degrade`, then enlarged back bilinearly.
 
     Args:
-        pictures: (N, C, H, W) float in [-1, 1]; brought to `size` first, so that the factor is one
+        batch: (N, C, H, W) float in [-1, 1]; brought to `size` first, so that the factor is one
             of the encoder's input.
         factor: one of `FACTORS`, or any other that leaves something.
         size: side of the result.
@@ -96,7 +96,7 @@ def shrink_and_enlarge(pictures: Tensor, factor: int, size: int = 256) -> Tensor
         ImageError: another shape, integers, or a size of 1.5·factor pixels or less.
         ConfigError: a size or a factor below 1.
     """
-    check_images(pictures, "pictures to shrink")
+    check_images(batch, "images to shrink")
     check_size(size)
-    shrunk = degrade((images.resize(pictures, size) + 1) / 2, factor)
+    shrunk = degrade((images.resize(batch, size) + 1) / 2, factor)
     return images.resize(shrunk * 2 - 1, size)

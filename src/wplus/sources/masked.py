@@ -37,7 +37,7 @@ HOLE = (255, 0, 255)
 """The color in which a region may be painted that is to be removed: pure magenta."""
 
 _TOLERANCE = 48  # of each channel, for what JPEG does to it
-_LEAST = 5e-4  # share of the picture; a few magenta pixels are no painted region
+_LEAST = 5e-4  # share of the image; a few magenta pixels are no painted region
 _GRAY = 0.2  # share of a mask that may be neither dark nor bright: soft edges
 _SOFT = 5  # side of the square by which a painted region grows: brushes have soft edges
 
@@ -77,14 +77,14 @@ class Masked(Kind):
         return self.paired(draw_mask(options.size, rng), photo, options)
 
 
-def remove_region(pictures: Tensor, masks: Tensor, size: int | None = None) -> Tensor:
+def remove_region(batch: Tensor, masks: Tensor, size: int | None = None) -> Tensor:
     """Photographs with holes.
 
     A pixel of the result is gray where any part of it lies in the hole, so that nothing of what was
     there shines through after shrinking.
 
     Args:
-        pictures: (N, 3, H, W) float in [-1, 1].
+        batch: (N, 3, H, W) float in [-1, 1].
         masks: (N, 1, H, W) or (1, 1, H, W), anything above 0 is hole.
         size: side of the result; None keeps H and W.
 
@@ -95,21 +95,21 @@ def remove_region(pictures: Tensor, masks: Tensor, size: int | None = None) -> T
         ImageError: shapes that do not fit.
         ConfigError: size below 1.
     """
-    check_images(pictures, "pictures with holes")
-    count, _, height, width = pictures.shape
+    check_images(batch, "images with holes")
+    count, _, height, width = batch.shape
     if masks.shape not in {(count, 1, height, width), (1, 1, height, width)}:
         raise ImageError(
-            f"masks {tuple(masks.shape)} do not fit pictures {tuple(pictures.shape)}:"
+            f"masks {tuple(masks.shape)} do not fit images {tuple(batch.shape)}:"
             f" ({count}, 1, {height}, {width}) is needed"
         )
-    hole = (masks > 0).to(pictures)
+    hole = (masks > 0).to(batch)
     if size is not None:
         check_size(size)
         smaller = (min(size, height), min(size, width))
         hole = functional.adaptive_max_pool2d(hole, smaller)
         hole = images.resize(hole, size)
-        pictures = images.resize(pictures, size)
-    return pictures * (hole == 0)
+        batch = images.resize(batch, size)
+    return batch * (hole == 0)
 
 
 def read_masked(
@@ -153,21 +153,21 @@ def find_hole(image: Image.Image, mask: File | Image.Image | None = None) -> Ima
     return given if hole is None else Image.fromarray(np.asarray(hole) | np.asarray(given))
 
 
-def hole_in(picture: Image.Image) -> Image.Image | None:
+def hole_in(image: Image.Image) -> Image.Image | None:
     """What is transparent or painted in `HOLE`, as mode L with 255 there; None if nothing is.
 
     The region is grown by two pixels, because brushes have soft edges.
     """
-    if picture.has_transparency_data:
-        hole: NDArray[np.bool_] = np.asarray(picture.convert("RGBA").getchannel("A")) < 128
+    if image.has_transparency_data:
+        hole: NDArray[np.bool_] = np.asarray(image.convert("RGBA").getchannel("A")) < 128
     else:
-        colors = np.asarray(images.to_rgb(picture)).astype(np.int16)
+        colors = np.asarray(images.to_rgb(image)).astype(np.int16)
         hole = np.all(np.abs(colors - np.array(HOLE, np.int16)) <= _TOLERANCE, axis=2)
     if hole.mean() < _LEAST:
         return None
     grown = Image.fromarray(np.uint8(255) * hole).filter(ImageFilter.MaxFilter(_SOFT))
     if np.asarray(grown).all():
-        raise ImageError("everything is removed; leave some of the picture")
+        raise ImageError("everything is removed; leave some of the image")
     return grown
 
 
@@ -194,7 +194,7 @@ def fitting(mask: Image.Image, size: tuple[int, int], name: str = "the mask") ->
     """The mask as mode L of 0 and 255. Raises ImageError if it has another size or no hole."""
     if mask.size != size:
         raise ImageError(
-            f"{name}: a mask of {mask.width}x{mask.height} does not fit a picture of"
+            f"{name}: a mask of {mask.width}x{mask.height} does not fit an image of"
             f" {size[0]}x{size[1]}; make them equal"
         )
     mask = _binary(mask)

@@ -17,7 +17,7 @@ from wplus.errors import ConfigError
 Kind = Literal["strokes", "boxes", "mixed"]
 KINDS: tuple[Kind, ...] = ("strokes", "boxes", "mixed")
 COVERAGE = (0.05, 0.5)
-"""Share of the picture that is removed, from and to."""
+"""Share of the image that is removed, from and to."""
 
 _BOXES = 0.35  # share of masks that are boxes, where both are drawn
 _ATTEMPTS = 200  # strokes or boxes of one mask; what is asked for comes long before
@@ -31,7 +31,7 @@ def draw_mask(
     kind: Kind = "mixed",
     coverage: tuple[float, float] = COVERAGE,
 ) -> Mask:
-    """A mask (size, size) uint8: 255 where the picture is removed, else 0.
+    """A mask (size, size) uint8: 255 where the image is removed, else 0.
 
     Args:
         size: side in pixels.
@@ -70,7 +70,7 @@ def draw_mask(
 
 
 def _box(mask: Image.Image, area: float, rng: np.random.Generator) -> None:
-    """One box of about that share of the picture, at times half of it or less."""
+    """One box of about that share of the image, at times half of it or less."""
     size = mask.width
     area *= float(rng.choice([1.0, 0.5]))
     aspect = math.exp(rng.uniform(-0.7, 0.7))

@@ -11,7 +11,7 @@ from wplus.errors import ImageError
 
 
 def read_as_stored(path: str | os.PathLike[str], *, exact: bool = False) -> Image.Image:
-    """The picture in the mode it has in the file, upright; `images.read` would make it RGB.
+    """The image in the mode it has in the file, upright; `images.read` would make it RGB.
 
     Args:
         path: which.
@@ -24,13 +24,13 @@ def read_as_stored(path: str | os.PathLike[str], *, exact: bool = False) -> Imag
     name = os.fsdecode(path)
     formats = [each for each in images.FORMATS if each in Image.OPEN]
     try:
-        with Image.open(path, formats=formats) as picture:
-            picture.load()
-            if exact and picture.format == "JPEG":
+        with Image.open(path, formats=formats) as image:
+            image.load()
+            if exact and image.format == "JPEG":
                 raise ImageError(
                     f"{name}: JPEG blurs the class numbers of a label map; store it as PNG"
                 )
-            return ImageOps.exif_transpose(picture)
+            return ImageOps.exif_transpose(image)
     except Image.DecompressionBombError:  # Pillow's own limit is a little below that of `images`
         raise ImageError(f"{name}: is too large to be read as it stands; shrink it") from None
     except OSError as error:  # it is read twice, and can go in between

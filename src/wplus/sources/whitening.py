@@ -27,7 +27,7 @@ _LOOKED_AT = 256  # longer side at which the paper is judged
 _CELLS = 16  # along it; the paper's brightness may change from cell to cell
 
 
-def page(picture: Image.Image) -> Image.Image:
+def page(image: Image.Image) -> Image.Image:
     """The sketch as mode L: dark lines on white paper, whatever the paper and the light were.
 
     White paper stays exactly as it is. Gray, yellowed or unevenly lit paper becomes white and its
@@ -36,21 +36,21 @@ def page(picture: Image.Image) -> Image.Image:
     Raises:
         ImageError: this is no line drawing but looks like a photograph.
     """
-    return whitened(picture)[0]
+    return whitened(image)[0]
 
 
-def is_drawing(picture: Image.Image) -> bool:
+def is_drawing(image: Image.Image) -> bool:
     """Whether `page` takes it."""
     try:
-        page(picture)
+        page(image)
     except ImageError:
         return False
     return True
 
 
-def whitened(picture: Image.Image) -> tuple[Image.Image, bool]:
-    """What `page` gives, and whether the picture was inverted for it."""
-    gray, inverted = to_gray(picture), False
+def whitened(image: Image.Image) -> tuple[Image.Image, bool]:
+    """What `page` gives, and whether the image was inverted for it."""
+    gray, inverted = to_gray(image), False
     small = _small(gray)
     paper = _paper(small)
     blank, tones = _shares(small, paper)
@@ -58,7 +58,7 @@ def whitened(picture: Image.Image) -> tuple[Image.Image, bool]:
         negative = 255 - small
         paper_inverted = _paper(negative)
         other_blank, other_tones = _shares(negative, paper_inverted)
-        # A dark ground, not just a dark picture.
+        # A dark ground, not just a dark image.
         if np.median(paper_inverted) < 128 or other_blank < BLANK or other_tones > TONES:
             raise ImageError(
                 f"looks like a photograph, not like a sketch: {_too_much(blank, tones)}; give dark"
@@ -83,9 +83,9 @@ def _too_much(blank: float, tones: float) -> str:
     return f"{blank:.0%} of it is blank paper, and {BLANK:.0%} or more of a drawing"
 
 
-def to_gray(picture: Image.Image) -> Image.Image:
+def to_gray(image: Image.Image) -> Image.Image:
     """Mode L of an image of any mode, transparency laid over white."""
-    return picture if picture.mode == "L" else images.to_rgb(picture).convert("L")
+    return image if image.mode == "L" else images.to_rgb(image).convert("L")
 
 
 def _small(gray: Image.Image) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Which files belong together: the pictures of a folder, pairs by name, lists."""
+"""Which files belong together: the images of a folder, pairs by name, lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wplus.errors import ConfigError
 
 _COLUMNS = {"source", "target", "name"}
 _TELEPHONES = {".heic", ".heif", ".avif"}
-"""Pictures even where Pillow cannot read them: they are named as unreadable, not passed over."""
+"""Images even where Pillow cannot read them: they are named as unreadable, not passed over."""
 
 
 class Pair(NamedTuple):
@@ -43,7 +43,7 @@ def pair(
         The pairs, sorted by name, and (file, problem) of every file that is in none.
 
     Raises:
-        ConfigError: a folder is missing, cannot be read, or has no pictures; or one folder with
+        ConfigError: a folder is missing, cannot be read, or has no images; or one folder with
             equal suffixes.
     """
     same = Path(sources).resolve() == Path(targets).resolve()
@@ -56,7 +56,7 @@ def pair(
     suffixes = [unicodedata.normalize("NFC", each) for each in (source_suffix, target_suffix)]
     for folder, suffix, other in zip((sources, targets), suffixes, suffixes[::-1]):
         side: dict[str, list[str]] = {}
-        for name, path in pictures_in(folder):
+        for name, path in images_in(folder):
             theirs = same and name.endswith(other)
             if theirs and (len(other) > len(suffix) or not name.endswith(suffix)):
                 continue
@@ -75,15 +75,15 @@ def pair(
     return pairs, sorted(problems)
 
 
-def pictures_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
-    """(name, path) of the pictures in a folder and its subfolders, sorted by name.
+def images_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
+    """(name, path) of the images in a folder and its subfolders, sorted by name.
 
     The name is the path within the folder without the ending, in Unicode's composed form (two
     systems write é in two ways). Hidden files and folders, and files with other endings than those
-    of pictures, are left out; whether a file can be read shows when it is.
+    of images, are left out; whether a file can be read shows when it is.
 
     Raises:
-        ConfigError: the folder is missing, cannot be read, or has no pictures.
+        ConfigError: the folder is missing, cannot be read, or has no images.
     """
     top = os.fsdecode(folder)
     kinds = Image.registered_extensions()
@@ -102,22 +102,22 @@ def pictures_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
     except OSError as error:
         raise ConfigError(f"{top}: cannot be read as a folder ({error.strerror})") from error
     if not found:
-        raise ConfigError(f"{top}: there are no pictures in this folder")
+        raise ConfigError(f"{top}: there are no images in this folder")
     return sorted(found)
 
 
 def files_of(paths: Iterable[str]) -> Iterator[tuple[str, ConfigError | None]]:
-    """Files as they are, and of every folder the pictures in it.
+    """Files as they are, and of every folder the images in it.
 
     Yields:
-        A file and None; or a folder and what is wrong with it: it has no pictures.
+        A file and None; or a folder and what is wrong with it: it has no images.
     """
     for path in paths:
         if not Path(path).is_dir():
             yield path, None
             continue
         try:
-            found = pictures_in(path)
+            found = images_in(path)
         except ConfigError as error:
             yield path, error
         else:

@@ -9,7 +9,7 @@ import pytest
 from painting import paint
 
 from wplus.data import Folder, check
-from wplus.data.finding import pair, pictures_in, read_list
+from wplus.data.listing import images_in, pair, read_list
 from wplus.errors import ConfigError
 
 
@@ -110,7 +110,7 @@ def test_pictures_are_found_by_ending_and_hidden_files_left_out(tmp_path: Path) 
     touch(
         *(tmp_path / name for name in (".h.jpg", ".x/1.jpg", "n.txt", "list.csv", "x.npz", "jpg"))
     )
-    found = pictures_in(tmp_path)
+    found = images_in(tmp_path)
     assert [str(Path(path).relative_to(tmp_path)) for _, path in found] == [
         "10.jpg", "2.jpg", "5.tiff", "sub/1.PNG", "sub/deep.er/4.jpeg", "v1.2.webp",
     ]  # fmt: skip
@@ -119,12 +119,12 @@ def test_pictures_are_found_by_ending_and_hidden_files_left_out(tmp_path: Path) 
 
 def test_folders_without_pictures(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone: cannot be read as a folder \(No such file"):
-        pictures_in(tmp_path / "gone")
-    with pytest.raises(ConfigError, match="no pictures in this folder"):
-        pictures_in(tmp_path)
+        images_in(tmp_path / "gone")
+    with pytest.raises(ConfigError, match="no images in this folder"):
+        images_in(tmp_path)
     file = paint(tmp_path / "1.png")
     with pytest.raises(ConfigError, match=r"1\.png: cannot be read as a folder"):
-        pictures_in(file)
+        images_in(file)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_lists(tmp_path: Path, name: str, text: str, expected: list[tuple[str, s
 def test_telephone_pictures_are_not_passed_over(tmp_path: Path) -> None:
     """Pillow reads HEIC with a plug-in only: without one they are named as what cannot be read."""
     touch(*(tmp_path / name for name in ("1.HEIC", "2.heif", "3.avif", "4.jpg", "5.txt")))
-    assert [name for name, _ in pictures_in(tmp_path)] == ["1", "2", "3", "4"]
+    assert [name for name, _ in images_in(tmp_path)] == ["1", "2", "3", "4"]
     problems = dict(check(Folder(tmp_path)))
     assert problems[str(tmp_path / "1.HEIC")].startswith("refused: ")
 
