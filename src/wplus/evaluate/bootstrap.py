@@ -1,8 +1,8 @@
-"""Means with bootstrap intervals (Efron 1979, percentile method): how far chance alone reaches.
+"""Means with bootstrap intervals (Efron 1979, percentile method): what chance alone explains.
 
-Images are drawn again with replacement, and all columns of values see the same draws. Values of one
-image stay together that way, so the interval of a difference between two columns is the paired one,
-which is much narrower than the two intervals suggest.
+Images are drawn with replacement, and all columns of values share the draws. So the values of an
+image stay together, and the interval of a difference between two columns is the paired one, which
+is much narrower than the two intervals suggest.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 DRAWS = 2000
 LEVEL = 0.95
-_CELLS = 4_000_000  # of the table of counts that is held at once
+_CELLS = 4_000_000  # of the table of counts in memory
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of some images and the interval around it.
+    """The mean of a metric over images, and the interval around it.
 
     Attributes:
         mean: None where no image has a value.
-        low: lower end of the interval; None for fewer than two values, which say nothing about it.
+        low: lower end of the interval; None for fewer than two values.
         high: upper end.
         count: images that have a value.
     """
@@ -42,7 +42,7 @@ def intervals(
     Args:
         values: (N, K), a row for each image; NaN where an image has no value.
         seed: equal seeds and equal N give equal draws.
-        draws: how often N images are drawn.
+        draws: number of draws of N images.
         level: share of the draws inside of the interval.
 
     Returns:
@@ -55,14 +55,11 @@ def intervals(
     tails = [50 - 50 * level, 50 + 50 * level]
     found = []
     for column, count in enumerate(counts.tolist()):
-        if count == 0:
-            found.append(Interval(None, None, None, 0))
-            continue
-        mean = float(filled[:, column].sum() / count)
-        if count == 1:
-            found.append(Interval(mean, None, None, 1))
-            continue
-        low, high = np.nanpercentile(drawn[:, column], tails).tolist()
+        mean = low = high = None
+        if count:
+            mean = float(filled[:, column].sum() / count)
+        if count > 1:
+            low, high = np.nanpercentile(drawn[:, column], tails).tolist()
         found.append(Interval(mean, low, high, count))
     return found
 
@@ -79,7 +76,7 @@ def _drawn_means(
     parts = []
     for start in range(0, draws, max(1, _CELLS // images)):
         rows = min(draws - start, max(1, _CELLS // images))
-        # How often each image is drawn is all that a mean needs to know.
+        # A mean needs only how often each image is drawn.
         times = rng.multinomial(images, even, size=rows).astype(np.float64)
         with np.errstate(invalid="ignore"):
             parts.append((times @ filled) / (times @ present))
