@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wplus.editing.directions import Direction
 from wplus.errors import ConfigError
 from wplus.generators import Generator
-from wplus.generators.mobile import MobileStyleGAN
-from wplus.generators.stylegan2 import StyleGAN2
 from wplus.nn.equalized import EqualizedLinear
 
 SAMPLES = 8192  # of w, for its spread
@@ -27,23 +25,10 @@ def style_weights(generator: Generator) -> list[list[Tensor]]:
         L lists of (channels, style_dim) float32.
 
     Raises:
-        ConfigError: the style layers of the generator are unknown.
+        ConfigError: see `Generator.style_affines`.
     """
     found: list[list[Tensor]] = [[] for _ in range(generator.num_styles)]
-    if isinstance(generator, MobileStyleGAN):
-        layers: list[tuple[int, nn.Module]] = [(0, generator.stem.affine)]
-        for i, block in enumerate(generator.blocks):
-            affines = (block.up_affine, block.conv1.affine, block.conv2.affine)  # type: ignore[union-attr]
-            layers += [(3 * i + 1 + k, affine) for k, affine in enumerate(affines)]  # type: ignore[misc]
-        layers.append((generator.num_styles - 1, generator.to_image.affine))
-    elif isinstance(generator, StyleGAN2):
-        layers = [(0, generator.stem.affine), (1, generator.stem_rgb.affine)]
-        for i, block in enumerate(generator.blocks):
-            affines = (block.up.affine, block.conv.affine, block.to_rgb.affine)  # type: ignore[union-attr]
-            layers += [(2 * i + 1 + k, affine) for k, affine in enumerate(affines)]  # type: ignore[misc]
-    else:
-        raise ConfigError(f"the style layers of a {type(generator).__name__} are not known")
-    for style, layer in layers:
+    for style, layer in generator.style_affines():
         scale = layer.scale if isinstance(layer, EqualizedLinear) else 1.0
         found[style].append(layer.weight.detach().float() * scale)  # type: ignore[operator]
     return found

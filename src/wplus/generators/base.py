@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from typing import Literal
 
@@ -47,6 +47,14 @@ class Generator(nn.Module, ABC):
     def latent_space(self) -> str:
         """Name of the shipped weights whose codes mean the same here; empty for none."""
         return self.weights_id.partition("/")[0]
+
+    def style_affines(self) -> Iterator[tuple[int, nn.Module]]:
+        """(style, linear layer) of everything that a style modulates, for directions of weights.
+
+        Raises:
+            ConfigError: this generator does not name them.
+        """
+        raise ConfigError(f"the style layers of a {type(self).__name__} are unknown")
 
     @property
     def num_styles(self) -> int:

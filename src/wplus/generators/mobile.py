@@ -7,7 +7,7 @@ transform, and the image is made once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 import torch
 import torch.nn.functional as F
@@ -195,6 +195,16 @@ class MobileStyleGAN(Generator):
         if self.resolution in wanted:
             found[self.resolution] = self.to_image(x, codes[:, -1])
         return found
+
+    def style_affines(self) -> Iterator[tuple[int, nn.Module]]:
+        """See `Generator.style_affines`."""
+        yield 0, self.stem.affine
+        for i, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            yield from enumerate(
+                (block.up_affine, block.conv1.affine, block.conv2.affine), 3 * i + 1
+            )
+        yield self.num_styles - 1, self.to_image.affine
 
     def draw_noise(self, stored: Tensor, rng: torch.Generator | None) -> Tensor:
         """A random map of the strength of the stored one, which has it folded in."""

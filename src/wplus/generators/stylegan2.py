@@ -8,7 +8,7 @@ for how the high resolutions run on a CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 import torch
 import torch.nn.functional as F
@@ -226,3 +226,11 @@ class StyleGAN2(Generator):
             if size in wanted:
                 found[size] = rgb if size == self.resolution else x
         return found
+
+    def style_affines(self) -> Iterator[tuple[int, nn.Module]]:
+        """See `Generator.style_affines`."""
+        yield from ((0, self.stem.affine), (1, self.stem_rgb.affine))
+        for i, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            affines = (block.up.affine, block.conv.affine, block.to_rgb.affine)
+            yield from enumerate(affines, 2 * i + 1)
