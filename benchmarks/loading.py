@@ -124,7 +124,7 @@ def main() -> None:
         "batch": BATCH,
         "unit": "pictures a second",
     }
-    task = tasks.find("inversion")
+    task = tasks.TASKS.find("inversion")
     styles = 23
     with tempfile.TemporaryDirectory() as place:
         small, large = paint(Path(place, "256"), 256), paint(Path(place, "1024"), 1024)

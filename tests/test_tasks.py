@@ -82,7 +82,7 @@ def test_redrawn_styles_are_those_of_the_paper() -> None:
 
 def test_names_are_keys_and_rows_cannot_be_changed() -> None:
     assert all(name == task.name for name, task in tasks.TASKS.items())
-    task = tasks.find("inversion")
+    task = tasks.TASKS.find("inversion")
     assert task is tasks.TASKS["inversion"]
     with pytest.raises(FrozenInstanceError):
         task.flip = "none"
@@ -90,7 +90,7 @@ def test_names_are_keys_and_rows_cannot_be_changed() -> None:
         tasks.TASKS["other"] = task
     assert asdict(task)["weights"] == dict(task.weights)
     with pytest.raises(ConfigError, match=r"no task 'invert'; .*there are: inversion, frontal"):
-        tasks.find("invert")
+        tasks.TASKS.find("invert")
 
 
 @pytest.mark.parametrize(

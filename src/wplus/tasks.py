@@ -147,5 +147,3 @@ TASKS: Registry[Task] = Registry(
     ),
 )  # fmt: skip
 """Every task by its name, with the weights of the paper."""
-
-find = TASKS.find

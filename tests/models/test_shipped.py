@@ -114,7 +114,7 @@ def test_a_generator_over_its_base(folder: Path) -> None:
     faces, toon = wplus.load("faces"), wplus.load("faces-toon")
     assert toon.config.task == "toonify"
     assert toon.config.license == "ours; theirs; drawn"
-    model_choice.check(toon, "faces-toon", tasks.find("toonify"))
+    model_choice.check(toon, "faces-toon", tasks.TASKS.find("toonify"))
     for name, value in part_of(faces, "encoder").items():
         assert torch.equal(part_of(toon, "encoder")[name], value), name
     codes = faces.sample(2, seed=0)
@@ -265,13 +265,13 @@ def test_what_is_shipped_fits_together(name: str) -> None:
     parameters = inspect.signature(CompactEncoder).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.name in FACES}
     numbers = dict(config.encoder.options)
-    assert numbers.pop("input_channels") == tasks.find(config.task).input_channels
+    assert numbers.pop("input_channels") == tasks.TASKS.find(config.task).input_channels
     assert {**defaults, **numbers} == FACES
     encoder = models.build(config.encoder)
     encoder.load_state_dict({key: value.float() for key, value in state.items()})
     task = {label: task for task, label in model_choice.NAMES.items()}[name]
     assert (row.task or config.task) == task
-    assert config.source == tasks.find(task).source
+    assert config.source == tasks.TASKS.find(task).source
 
 
 @pytest.mark.parametrize("kind", ["stylegan2", "mobilestylegan"])

@@ -15,14 +15,16 @@ from torch.nn import functional
 
 import weights as reference_weights
 from wplus import images
+from wplus.data import Folder, PairedFolders, Reading
 from wplus.errors import ConfigError, ImageError
 from wplus.faces.labels import LABELS
-from wplus.sources import SOURCES
+from wplus.sources import SOURCES, Source
 from wplus.sources.files import from_file, from_image
-from wplus.sources.kind import FACTORS
+from wplus.sources.kind import FACTORS, Kind, SourceOptions
 from wplus.sources.labels import one_hot_labels
 from wplus.sources.low_resolution import degrade, shrink_and_enlarge
 from wplus.sources.sketch import sketch_input
+from wplus.tasks import TASKS, Task
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -372,3 +374,34 @@ def test_every_source_is_made_or_refused(tmp_path: Path) -> None:
         from_image(page, "painting")
     with pytest.raises(ConfigError, match="did you mean sketch"):
         from_file(tmp_path / "missing.png", "skech")
+
+
+class Negative(Kind):
+    """A toy kind: `tensor` is all that it implements."""
+
+    def tensor(self, image: Image.Image, options: SourceOptions) -> Tensor:
+        return -images.to_tensor(images.resample(image, options.size))
+
+
+def test_one_row_and_one_method_are_a_kind_that_can_be_trained_on(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        images.save(noise(1, 3, 80, 80) * 2 - 1, tmp_path / folder / "1.png")
+    SOURCES.register(Source("negative", Negative(), is_photograph=True))
+    task = TASKS.register(Task("toy", "negative", {"l2": 1.0}))
+    try:
+        photo = from_file(tmp_path / "a" / "1.png", "photo", 64)
+        assert torch.equal(from_file(tmp_path / "a" / "1.png", "negative", 64), -photo)
+        reading = Reading.of(task, size=64)
+        for data in (
+            Folder(tmp_path / "a", reading),
+            PairedFolders(tmp_path / "a", tmp_path / "b", reading=reading, memory=True),
+        ):
+            item = data.item(0, None)
+            assert torch.equal(item["source"], -item["target"])
+            assert torch.equal(item["target"], photo[0])
+        shown = SOURCES.find("negative").kind.preview(item["source"])
+        torch.testing.assert_close(images.to_tensor(shown), -photo, rtol=0, atol=1e-6)
+    finally:
+        SOURCES.unregister("negative")
+        TASKS.unregister("toy")

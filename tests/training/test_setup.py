@@ -41,7 +41,7 @@ def config(task: str = "inversion", **groups: Any) -> TrainConfig:
 
 
 def build(made: TrainConfig, **more: Any) -> Any:
-    return setup.build_model(made, tasks.find(made.task), **more)
+    return setup.build_model(made, tasks.TASKS.find(made.task), **more)
 
 
 def test_a_new_encoder_fits_generator_and_task(generator_file: str) -> None:
@@ -193,7 +193,7 @@ def photos(folder: Path, count: int, size: int = 64, ending: str = "png") -> Pat
 
 def opened(made: TrainConfig) -> Any:
     generator = tiny.model("mobilestylegan", None).generator
-    return datasets.open_data(made, tasks.find(made.task), generator)
+    return datasets.open_data(made, tasks.TASKS.find(made.task), generator)
 
 
 def test_folders_are_mixed_by_size_or_by_share(tmp_path: Path) -> None:

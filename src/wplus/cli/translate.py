@@ -107,7 +107,7 @@ def translate(
     from wplus.inference import Options, load_for, translate_files
     from wplus.optimize import fast_precision
 
-    row = tasks.find(task.replace("-", "_"))
+    row = tasks.TASKS.find(task.replace("-", "_"))
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; --out needs a folder")
     choice = device_of(device)

@@ -41,7 +41,7 @@ class Augmentation:
 
     Attributes:
         misalign: probability of a crop that is a little off, with borders mirrored.
-        rotation: up to so many degrees either way (at most 15).
+        rotation: up to this many degrees either way (at most 15).
         scale: up to this share larger or smaller (at most 0.2).
         shift: up to this share of the side, each way (at most 0.15).
         color: probability of other colors.

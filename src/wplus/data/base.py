@@ -24,7 +24,7 @@ class Example(TypedDict, total=False):
         target: (3, S, S) float32 in [-1, 1].
         native_size: side in pixels at which the target was photographed, where that is less than
             S: it was enlarged since, and is compared with an output that was, too.
-        codes: (L, style_dim) float32, the true code, where it is known.
+        codes: (L, style_dim) float32, the true code, where there is one.
         z: (2, style_dim) float32, psi, cut: the recipe of a synthetic example that has no images
             yet, see `synthetic.Synthesizer`.
         replaced: "file: problem" of files that stood here and could not be read.

@@ -125,11 +125,11 @@ def files_of(paths: Iterable[str]) -> Iterator[tuple[str, ConfigError | None]]:
 
 
 def _give_up(error: OSError) -> None:
-    raise error  # os.walk leaves out folders that it cannot read unless told so
+    raise error  # by default os.walk skips folders that it cannot read
 
 
 def read_list(path: Path) -> list[Pair]:
-    """The pairs of a list, see `pairs.FileList`; whether the files exist is not looked at.
+    """The pairs of a list, see `pairs.FileList`; the files need not exist.
 
     Raises:
         ConfigError: the list cannot be read, is empty, or a line is malformed.

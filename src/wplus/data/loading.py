@@ -1,4 +1,4 @@
-"""From examples to batches, with worker processes: training has no end, validation goes once."""
+"""Examples to batches, with worker processes: endless for training, one pass for validation."""
 
 from __future__ import annotations
 

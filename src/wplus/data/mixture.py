@@ -1,7 +1,6 @@
 """Which example stands where: a pure function of the seed, the step and the place in the batch.
 
-So it does not matter how many processes and workers share the work, or where training was taken up
-again: everybody who asks for a place gets the same example.
+So the numbers of processes and workers do not matter, nor where training was resumed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from wplus.data.base import Dataset, Example
 from wplus.errors import ConfigError, ImageError
 
 MAX_BAD = 0.05
-"""Training goes on without files that went bad, up to this share of a data set."""
+"""Files that cannot be used are left out of training, up to this share of a data set."""
 
 # What a stream of random numbers is for; never the same numbers for two purposes.
 _EXAMPLE, _EPOCH, _STEP = range(3)
@@ -114,8 +113,8 @@ class Mixture:
     def fingerprint(self) -> str:
         """Equal for mixtures that give the same items at the same places."""
         parts = [dataset.fingerprint() for dataset in self.datasets]
-        told = repr((parts, self.weights, self.batch_size, self.seed))
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        content = repr((parts, self.weights, self.batch_size, self.seed))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def _deal(self, number: int) -> tuple[int, int]:
         """The part that gets the place of this number, and how many it got before.
@@ -144,5 +143,5 @@ class Mixture:
 
 
 def bad_limit(dataset: Dataset) -> int:
-    """So many files of a data set may go bad; one always may."""
+    """The number of files of a data set that may be unusable; one always may."""
     return 0 if dataset.endless else max(1, int(MAX_BAD * len(dataset)))

@@ -1,4 +1,4 @@
-"""Training pairs without end: draw z, render, and the true code is known.
+"""Endless training pairs with their true codes: draw z and render.
 
 Workers draw recipes (two z, a truncation, a crossover); `Synthesizer` turns a batch of them into
 codes and images where the generator is.
@@ -30,7 +30,7 @@ class Synthetic(Dataset):
         truncation: lowest and highest ψ, drawn evenly.
         mixing: probability of a crossover; without, all styles come from the first w.
         count: None draws without end, from the random numbers of the step. A number makes a fixed
-            set of so many, the same in every visit: for validation.
+            set of this many, the same on every pass: for validation.
         seed: of the fixed set.
 
     Raises:
@@ -96,7 +96,7 @@ class Synthesizer:
         generator: G, frozen; brought to `device`.
         device: where training is.
         size: side of the images; larger ones are averaged down.
-        at_once: so many are rendered together.
+        at_once: number of codes that are rendered together.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class Synthesizer:
         """The batch on the device, with its recipes carried out.
 
         Returns:
-            A batch with source, target and `has_code` for every row, and codes where any is known.
-            A rendered image is its own source and target. Rows that had images keep them.
+            A batch with source, target and `has_code` for every row, and codes where any has one. A
+            rendered image is its own source and target. Rows that had images keep them.
 
         Raises:
             ConfigError: the images do not fit the other rows': another size, or a source that is

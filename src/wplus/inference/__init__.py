@@ -1,6 +1,6 @@
 """Every task of the paper on files: an input and a model in, one or several faces out.
 
-task = wplus.tasks.find("super_resolution")
+task = wplus.tasks.TASKS.find("super_resolution")
 model, name = load_for(task)
 for done in translate_files(["small.jpg"], Path("out"), model, name, task, Options(outputs=3)):
     print(done.pictures)

@@ -18,7 +18,7 @@ from wplus.sources.whitening import whitened
 
 logger = logging.getLogger(__name__)
 
-_LARGEST = 2048  # longer side at which a page is looked at: a face in its middle still has 500
+_LARGEST = 2048  # longer side of an analyzed page: a face in its middle still has 500
 _COUNTED_AT = 256
 _MARK = 235  # what is darker is no paper
 _LINES = 0.002  # share of the page that is lines, at least: one stroke across half of it

@@ -23,7 +23,7 @@ Quad = NDArray[np.float64]
 
 _FILLS = 0.75  # share of a square page's side that a drawing has which was made for it
 _SQUARE = 1.05  # ratio of sides up to which a page is square
-_MARGIN = 1.05  # around the lines, where they are all that is known
+_MARGIN = 1.05  # around the lines, where no face is found
 _LEAST = 0.3  # of the lines' extent; a smaller face is a detail that looks like one
 _STRAY = 0.002  # of the ink, at each end; specks of dirt are no drawing
 _COUNTED_AT = 256

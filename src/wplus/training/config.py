@@ -250,7 +250,7 @@ class TrainConfig:
     run: RunSettings = RunSettings()
 
     def __post_init__(self) -> None:
-        task, data, weights = tasks.find(self.task), self.data, self.weights
+        task, data, weights = tasks.TASKS.find(self.task), self.data, self.weights
         if data.sources is not None and len(data.data) != 1:
             raise ConfigError("sources need exactly one folder of targets as data")
         if data.validation_sources is not None and data.validation is None:
@@ -280,7 +280,7 @@ class TrainConfig:
     @property
     def weights(self) -> dict[str, float]:
         """Of every loss: the one set here, else the task's, else the loss's own."""
-        return check_weights({**tasks.find(self.task).weights, **self.losses.weights})
+        return check_weights({**tasks.TASKS.find(self.task).weights, **self.losses.weights})
 
     def with_weights(self) -> TrainConfig:
         """These settings with the weights that are left to the task filled in."""

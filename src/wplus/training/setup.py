@@ -30,7 +30,7 @@ from wplus.models.registry import ENCODERS
 from wplus.nn.mobilefacenet import MobileFaceTrunk
 from wplus.psp import PSP
 from wplus.sources.label_colors import PALETTE
-from wplus.tasks import Task, find
+from wplus.tasks import TASKS, Task
 from wplus.training.config import TrainConfig
 from wplus.training.datasets import Prepare, Teacher, check_teacher, open_data
 from wplus.training.step import EncoderLosses, Losses
@@ -143,7 +143,7 @@ def build(config: TrainConfig, trained: ModelConfig | None = None) -> Components
         ConfigError: settings contradict each other or name something that is missing.
         FormatError, WeightsError: a model file or network cannot be read or fetched.
     """
-    task = find(config.task)
+    task = TASKS.find(config.task)
     model = build_model(config, task, trained)
     mixture, validation = open_data(config, task, model.generator)
     objective = build_objective(config, model.generator)
