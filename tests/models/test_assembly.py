@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,23 +117,6 @@ def test_constants_that_are_in_no_file(tmp_path: Path) -> None:
     finally:
         NETWORKS.unregister("mine")
     assert torch.equal(again(torch.ones(1, 3)), network(torch.ones(1, 3)))
-
-
-def test_a_model_with_a_corrector(tmp_path: Path) -> None:
-    models.registry.CORRECTORS.register(Network("mine", WithConstant))
-    try:
-        part = Part("mine", {"size": 3})
-        whole = tiny.model()
-        config = replace(whole.config, corrector=part)
-        model = wplus.PSP(whole.encoder, whole.generator, config, models.build(part))
-        models.save(model, tmp_path / "model.safetensors")
-        again = wplus.load(tmp_path / "model.safetensors")
-    finally:
-        models.registry.CORRECTORS.unregister("mine")
-    assert again.config == config
-    state = again.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert "corrector.linear.weight" in state
 
 
 def test_numbers_as_large_as_a_tensor_are_allowed() -> None:
