@@ -59,8 +59,9 @@ def transplant(
 ) -> Transplant:
     """Move the receiver's code until its image shows the donor's face in a region.
 
-    Outside of the region the target is the receiver's own image. All pixels are the generator's, so
-    the seam is one that a face can have.
+    The target is the donor's image in the region, its colors brought to the receiver's along the
+    edge, and the receiver's own image elsewhere. All pixels are the generator's, so there is no
+    seam.
 
     Args:
         model: its generator makes the images.
@@ -78,41 +79,31 @@ def transplant(
     Raises:
         ConfigError: codes of another shape, or a mask that is empty or everything.
     """
-    for code in (receiver, donor):
-        if tuple(code.shape) != tuple(model.mean_codes.shape):
-            raise ConfigError(
-                f"a code of {tuple(code.shape)} does not fit this model:"
-                f" it takes {tuple(model.mean_codes.shape)}"
-            )
-    mask = images.resize(mask.to(model.device, torch.float32), images.WORKING_SIZE)
+    generator, size = model.generator, images.WORKING_SIZE
+    codes = [generator.broadcast(code[None].to(model.device)) for code in (receiver, donor)]
+    start = codes[0].detach().float()
+    mask = images.resize(mask.to(model.device, torch.float32), size)
     share = float(mask.mean())
     if not 1e-4 < share < 1 - 1e-4:
         raise ConfigError(f"the region is {share:.2%} of the image; there is nothing to do")
-    both = torch.stack([receiver, donor]).to(model.device).detach().float()
     with torch.no_grad():
-        decoded = images.resize(model.decode(both), images.WORKING_SIZE).clamp(-1, 1)
-        targets = [decoded[:1], decoded[1:]]
-        # Else a pale face leaves a pale patch.
-        targets[1] = in_light_of(targets[1], targets[0], mask)
-        seen = [lpips.features(target) for target in targets]
-    start = both[:1]
+        into, giver = images.resize(model.decode(torch.cat(codes)), size).clamp(-1, 1).chunk(2)
+        # So that a pale face leaves no pale patch.
+        parts = {"region": (in_light_of(giver, into, mask), mask), "rest": (into, 1 - mask)}
+        seen = {name: lpips.features(target) for name, (target, _) in parts.items()}
 
     def losses(full: Tensor, code: Tensor) -> dict[str, Tensor]:
-        pooled = images.resize(full, images.WORKING_SIZE)
+        pooled = images.resize(full, size)
         features = lpips.features(pooled)
-        rest = 1 - mask
-        terms = {
-            "region_l2": pixel_mean((pooled - targets[1]).square(), mask),
-            "region_lpips": masked_distance(lpips, features, seen[1], mask),
-            "rest_l2": pixel_mean((pooled - targets[0]).square(), rest),
-            "rest_lpips": masked_distance(lpips, features, seen[0], rest),
-            "distance": (code - start).square().mean(dim=(1, 2)),
-        }
-        if full.shape[-1] > images.WORKING_SIZE:
+        terms = {}
+        for name, (target, area) in parts.items():
+            terms[f"{name}_l2"] = pixel_mean((pooled - target).square(), area)
+            terms[f"{name}_lpips"] = masked_distance(lpips, features, seen[name], area)
+        terms["distance"] = (code - start).square().mean(dim=(1, 2))
+        if full.shape[-1] > size:
             terms["grid"] = grid_energy(full, pooled)
         return total(terms, weights)
 
-    generator = model.generator
     fast = generator if precision is None else generator.at_precision(precision)
     [best] = minimize([start], fast.synthesize, losses, schedule, progress=progress).variables
     with torch.no_grad():  # compared in the model's own precision

@@ -1,4 +1,4 @@
-"""What every generator offers: z -> w, w+ -> image, the mean code, and where each style acts."""
+"""The interface of generators: z -> w, w+ -> features and image, mean code, styles."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Generator(nn.Module, ABC):
         Args:
             codes: (N, L, style_dim), on a CPU with frozen weights (`runs_banded`) of one sample.
             noises: the noise maps of all layers, see `noise_maps`.
-            corrections: to be added to features on the way.
+            corrections: to be added to the features.
             wanted: keys of `feature_channels`, or `resolution`; later layers need not run.
 
         Returns:
@@ -101,7 +101,7 @@ class Generator(nn.Module, ABC):
             noise: "fixed" uses the stored noise maps, so equal codes give equal images; "random"
                 draws new ones; "none" leaves noise out.
             rng: source of random noise; torch's global one if None.
-            corrections: added to the features on the way; see `correctors`.
+            corrections: added to the features; see `correctors`.
 
         Returns:
             (N, 3, resolution, resolution) float32, nominally in [-1, 1] (not clamped).
@@ -191,7 +191,7 @@ class Generator(nn.Module, ABC):
         return self.synthesize(codes, noise)
 
     def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """Z to w, drawn towards the mean code: w̄ + ψ·(map(z) − w̄).
+        """Z to w, truncated towards the mean code: w̄ + ψ·(map(z) − w̄).
 
         Args:
             z: (N, style_dim), standard normal.
@@ -291,6 +291,6 @@ class Generator(nn.Module, ABC):
 
 
 def corrected(x: Tensor, corrections: Corrections) -> Tensor:
-    """Features (N, C, R, R) with what is to be added to them."""
+    """Features (N, C, R, R), with their correction added if there is one."""
     extra = corrections.get(x.shape[-1])
     return x if extra is None else x + extra.to(x.dtype)

@@ -1,7 +1,7 @@
 """BiSeNet (Yu et al. 2018, arXiv 1808.00897), as trained for the parts of faces.
 
-A ResNet-18 gives features at 1/8, 1/16 and 1/32 of the resolution. The two coarse ones are weighed
-channel by channel, summed from coarse to fine with the mean of the whole picture, and joined with
+A ResNet-18 gives features at 1/8, 1/16 and 1/32 of the resolution. The two coarse ones are weighted
+channel by channel, summed from coarse to fine with the mean of the whole image, and joined with
 the features at 1/8, which stand in for the paper's spatial path. The two heads that only help
 training are left out.
 """
@@ -18,7 +18,7 @@ from wplus.nn.resnet import ConvNorm
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-"""Of the photographs of ImageNet in [0, 1]: how the ResNet wants its input."""
+"""Of the photographs of ImageNet in [0, 1]: the normalization of the ResNet's input."""
 
 
 class BasicBlock(nn.Module):
@@ -38,7 +38,7 @@ class BasicBlock(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Features weighed channel by channel by what their mean says (attention refinement)."""
+    """Features, their channels weighted by a gate of their mean (attention refinement)."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Refinement(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Fine and coarse features as one, with a weighed copy of themselves added (feature fusion)."""
+    """Fine and coarse features as one, with a weighted copy of themselves added (feature fusion)."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class BiSeNet(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map RGB pictures (N, 3, H, W) in [-1, 1] to scores (N, classes, H, W).
+        """Map RGB images (N, 3, H, W) in [-1, 1] to scores (N, classes, H, W).
 
         The sides should be multiples of 32; the published weights expect 512.
         """

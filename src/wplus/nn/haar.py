@@ -1,4 +1,4 @@
-"""The inverse Haar transform, which doubles a picture from four sub-bands (MobileStyleGAN, 3.2)."""
+"""The inverse Haar transform, which doubles an image from four sub-bands (MobileStyleGAN, 3.2)."""
 
 from __future__ import annotations
 
@@ -8,57 +8,42 @@ import torch
 from torch import Tensor
 
 
-def _parts(bands: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    low, vertical, horizontal, diagonal = bands.chunk(4, dim=1)
-    return low, vertical, horizontal, diagonal
-
-
-def _combine(bands: Tensor, out: Tensor) -> Tensor:
-    """Write the four pixels of each quad into `out`, without the factor one half."""
-    low, vertical, horizontal, diagonal = _parts(bands)
-    even, odd = low + vertical, low - vertical  # rows 2i and 2i + 1, mean of the two columns
-    even_step, odd_step = horizontal + diagonal, horizontal - diagonal
-    torch.add(even, even_step, out=out[:, :, 0::2, 0::2])
-    torch.sub(even, even_step, out=out[:, :, 0::2, 1::2])
-    torch.add(odd, odd_step, out=out[:, :, 1::2, 0::2])
-    torch.sub(odd, odd_step, out=out[:, :, 1::2, 1::2])
-    return out
-
-
 class _InverseHaar(torch.autograd.Function):
     """The transform is orthogonal up to its factor, so its gradient is the forward transform."""
 
     @staticmethod
     def forward(ctx: Any, bands: Tensor) -> Tensor:
         count, channels, height, width = bands.shape
-        out = torch.empty(
-            (count, channels // 4, 2 * height, 2 * width),
-            dtype=bands.dtype,
-            device=bands.device,
-            memory_format=torch.channels_last,
-        )
-        return _combine(bands, out)
+        out = _empty(bands, count, channels // 4, 2 * height, 2 * width)
+        low, vertical, horizontal, diagonal = bands.chunk(4, dim=1)
+        even, odd = low + vertical, low - vertical  # rows 2i and 2i + 1, mean of the two columns
+        even_step, odd_step = horizontal + diagonal, horizontal - diagonal
+        torch.add(even, even_step, out=out[:, :, 0::2, 0::2])
+        torch.sub(even, even_step, out=out[:, :, 0::2, 1::2])
+        torch.add(odd, odd_step, out=out[:, :, 1::2, 0::2])
+        torch.sub(odd, odd_step, out=out[:, :, 1::2, 1::2])
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        grad = grads[0]
+        (grad,) = grads
         upper_left, upper_right = grad[:, :, 0::2, 0::2], grad[:, :, 0::2, 1::2]
         lower_left, lower_right = grad[:, :, 1::2, 0::2], grad[:, :, 1::2, 1::2]
         upper, upper_step = upper_left + upper_right, upper_left - upper_right
         lower, lower_step = lower_left + lower_right, lower_left - lower_right
         count, channels, height, width = grad.shape
-        out = torch.empty(
-            (count, 4 * channels, height // 2, width // 2),
-            dtype=grad.dtype,
-            device=grad.device,
-            memory_format=torch.channels_last,
-        )
-        low, vertical, horizontal, diagonal = _parts(out)
+        out = _empty(grad, count, 4 * channels, height // 2, width // 2)
+        low, vertical, horizontal, diagonal = out.chunk(4, dim=1)
         torch.add(upper, lower, out=low)
         torch.sub(upper, lower, out=vertical)
         torch.add(upper_step, lower_step, out=horizontal)
         torch.sub(upper_step, lower_step, out=diagonal)
         return out
+
+
+def _empty(like: Tensor, *shape: int) -> Tensor:
+    layout = torch.channels_last
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
 
 
 def inverse_haar(bands: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from wplus.nn.prelu import PReLU
+from wplus.nn.resnet import ConvNorm
 
 Stages = Sequence[tuple[int, int]]
 """(channels, units) of each stage; the first unit of a stage halves the resolution."""
@@ -34,24 +35,10 @@ class SqueezeExcite(nn.Module):
         return x * gate.sigmoid()
 
 
-class Projection(nn.Module):
-    """Convolution 1x1 and batch norm: the shortcut where the number of channels changes."""
-
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, in_channels, H, W) to (N, channels, ceil(H / stride), ceil(W / stride))."""
-        out: Tensor = self.norm(self.conv(x))
-        return out
-
-
 class Unit(nn.Module):
     """Improved residual unit: BN, conv 3x3, PReLU, conv 3x3 (stride), BN, optional squeeze-excite.
 
-    The shortcut is a strided identity where the number of channels stays, else a `Projection`.
+    The shortcut is a strided identity where the number of channels stays, else a convolution 1x1.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int, se: bool) -> None:
@@ -63,9 +50,8 @@ class Unit(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, stride, 1, bias=False)
         self.norm_out = nn.BatchNorm2d(channels)
         self.excite = SqueezeExcite(channels) if se else None
-        self.shortcut = (
-            Projection(in_channels, channels, stride) if in_channels != channels else None
-        )
+        changes = in_channels != channels
+        self.shortcut = ConvNorm(in_channels, channels, 1, stride) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, channels, ceil(H / stride), ceil(W / stride))."""
@@ -79,18 +65,16 @@ class Unit(nn.Module):
         return residual + shortcut
 
 
-class Stem(nn.Module):
+class Stem(ConvNorm):
     """Convolution 3x3, batch norm and PReLU at full resolution."""
 
     def __init__(self, input_channels: int, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(input_channels, channels, 3, 1, 1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        super().__init__(input_channels, channels, 3)
         self.act = PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, input_channels, H, W) to (N, channels, H, W)."""
-        out: Tensor = self.act(self.norm(self.conv(x)))
+        out: Tensor = self.act(super().forward(x))
         return out
 
 

@@ -1,6 +1,6 @@
 """MobileFaceNet (Chen et al. 2018) as InsightFace publishes it: batch norms folded into biases.
 
-Its features at strides 4, 8 and 16 have the sizes that the pSp pyramid wants (64, 32 and 16 for a
+Its features at strides 4, 8 and 16 have the sizes of the pSp pyramid (64, 32 and 16 for a
 256x256 image), with a tenth of the parameters of IR-SE-50.
 """
 
@@ -114,14 +114,14 @@ class MobileFaceTrunk(nn.Module):
 
 
 class MobileFaceNet(nn.Module):
-    """The trunk and a linear layer over the whole picture.
+    """The trunk and a linear layer over the whole image.
 
     Args:
         trunk: its features at stride 16 are read.
         head: channels of the first 1x1 convolution of the head.
         squeeze: channels of the second, which the linear layer reads.
         embedding: numbers in an embedding.
-        size: height and width of the pictures.
+        size: height and width of the images.
     """
 
     def __init__(
@@ -142,14 +142,14 @@ class MobileFaceNet(nn.Module):
         self.norm = nn.BatchNorm1d(embedding)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features at strides 4, 8 and 16 of pictures of any size: `MobileFaceTrunk.features`."""
+        """Features at strides 4, 8 and 16 of images of any size: `MobileFaceTrunk.features`."""
         return self.trunk.features(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed aligned faces (N, 3, size, size), RGB in [-1, 1]: (N, embedding), of any length.
 
         Raises:
-            ValueError: the pictures have another size.
+            ValueError: the images have another size.
         """
         if x.shape[-2:] != (self.size, self.size):
             raise ValueError(

@@ -45,12 +45,12 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem, stages of blocks, mean over the picture.
+    """Stem, stages of blocks, mean over the image.
 
     Args:
         blocks: of each stage; every stage but the first halves the resolution.
         width: inner channels of the first stage; they double from stage to stage.
-        input_channels: of the pictures.
+        input_channels: of the images.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class ResNet(nn.Module):
                 channels = EXPANSION * (width << s)
             self.stages.append(stage)
         self.channels = channels
-        """Numbers in the features of a picture."""
+        """Length of an image's features."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map pictures (N, input_channels, H, W) to features (N, channels), not normalized."""
+        """Map images (N, input_channels, H, W) to features (N, channels), not normalized."""
         x = self.pool(self.stem(x).relu())
         for stage in self.stages:
             x = stage(x)

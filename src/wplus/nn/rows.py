@@ -1,10 +1,10 @@
-"""Layers of large pictures computed a band of rows at a time, for CPUs.
+"""Layers of large images computed a band of rows at a time, for CPUs.
 
 A 1024² layer of 32 channels is 134 MB in float32. Fresh allocations of that size come from the
-operating system page by page, and touching the pages costs more than the convolution; then every
-pass streams through main memory. A band of rows that fits into the cache has neither cost. Bands
+operating system page by page, and touching the pages costs more than the convolution; and every
+pass streams through main memory. A band of rows that fits into the cache avoids both. Bands
 overlap by the reach of the filters, which costs a few rows each; with gradients, what is inside a
-band is either kept, or computed once more on the way back, which takes a third more time.
+band is either kept,
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def banded(
     """Run a stack of layers band by band and put the results together, channels last.
 
     Args:
-        run: computes the rows of a band; everything that gradients are to reach must come to it
-            as an argument. A result may have a multiple of the band's rows.
+        run: computes the rows of a band; everything that gradients are to reach must be an
+            argument of it. A result may have a multiple of the band's rows.
         plan: the bands, which cover the result.
         x: (1, C, H, W), whole.
         *parameters: further tensors for `run`.
-        keep: where gradients are wanted, keep everything that they need.
+        keep: with gradients, keep the bands' graphs instead of recomputing them.
 
     Returns:
         The whole results.
@@ -98,13 +98,13 @@ class _Banded(torch.autograd.Function):
             torch.zeros_like(tensor) if want else None
             for tensor, want in zip((x, *parameters), wanted)
         ]
-        kept, ctx.kept = ctx.kept, []  # of use once; a second way back computes anew
+        kept, ctx.kept = ctx.kept, []  # for one backward pass; a second one recomputes
         for number, band in enumerate(ctx.plan):
             if kept:
                 (inputs, parts), kept[number] = kept[number], None
             else:
                 inputs = _inputs(band, x, parameters, wanted)
-                # The way back is usually taken outside of the autocast that the way there was in.
+                # The backward pass usually runs outside of the autocast of the forward pass.
                 with torch.enable_grad(), torch.autocast(x.device.type, dtype, enabled=enabled):
                     parts = ctx.run(band, *inputs)
             found = iter(
@@ -124,7 +124,7 @@ class _Banded(torch.autograd.Function):
 def _inputs(
     band: Band, x: Tensor, parameters: Sequence[Tensor | None], wanted: Sequence[bool]
 ) -> list[Tensor | None]:
-    """What `run` is given, cut off from the graph that it is in."""
+    """The arguments of `run`, detached from the graph."""
     inputs: list[Tensor | None] = [x[:, :, band.low : band.high].detach().requires_grad_(wanted[0])]
     for tensor, want in zip(parameters, wanted[1:]):
         inputs.append(tensor.detach().requires_grad_() if want and tensor is not None else tensor)
@@ -165,7 +165,7 @@ def convolution_rows(
         slab: (1, in, rows + 2 − above − below, W).
         weight: (out, in, 3, 3).
         bias: (out,), if any.
-        above: 1 where the slab starts at the upper edge of the picture, else 0.
+        above: 1 where the slab starts at the upper edge of the image, else 0.
         below: 1 where it ends at the lower edge, else 0.
 
     Returns:
