@@ -53,7 +53,7 @@ class Refinement(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Fine and coarse features as one, with a weighted copy of themselves added (feature fusion)."""
+    """Fine and coarse features joined, plus a weighted copy of the result (feature fusion)."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
