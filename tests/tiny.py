@@ -38,7 +38,10 @@ STYLES = {"stylegan2": 6, "mobilestylegan": 8}
 
 def encoders(num_styles: int) -> dict[str, Part]:
     common = {"num_styles": num_styles, "style_dim": 12, "stages": STAGES, "input_size": 64}
-    kinds = ("pyramid", "all_from_largest", "all_from_smallest", "single_w", "naive_wplus")
+    kinds = (
+        *("pyramid", "all_from_largest", "all_from_smallest", "single_w", "naive_wplus"),
+        *("progressive", "progressive_from_smallest", "iterative"),
+    )
     parts = {kind: Part(kind, common) for kind in kinds}
     parts["compact"] = Part(
         "compact",

@@ -52,7 +52,8 @@ def test_generators(kind: str) -> None:
 def test_encoders(kind: str) -> None:
     network = models.build(PARTS[kind])
     assert isinstance(network, Encoder)
-    assert network.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 6, 12)
+    images = [torch.zeros(1, 3, 64, 64)] * (2 if kind == "iterative" else 1)
+    assert network.eval()(*images).shape == (1, 6, 12)
 
 
 def test_the_two_other_pyramids_read_one_level() -> None:

@@ -51,8 +51,11 @@ class IterativeEncoder(PyramidEncoder):
         **arguments: Any,
     ) -> None:
         super().__init__(num_styles, input_channels + COLORS, **arguments)
-        if not 1 <= iterations <= 100:
-            raise ConfigError(f"iterations must be from 1 to 100, not {iterations}")
+        if not 1 <= iterations <= 100 or input_channels < 1:
+            raise ConfigError(
+                "iterations must be from 1 to 100 and input_channels 1 or more, not"
+                f" {iterations} and {input_channels}"
+            )
         self.input_channels = input_channels
         self.progressive, self.iterations = progressive, iterations
 
