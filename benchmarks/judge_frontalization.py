@@ -35,7 +35,7 @@ from wplus.editing import apply, shipped
 from wplus.editing.attributes import read_attributes
 from wplus.errors import WeightsError
 from wplus.images import WORKING_SIZE as SIZE
-from wplus.inference import load_for
+from wplus.inference.run import open_inference
 from wplus.psp import PSP
 from wplus.tasks import TASKS
 
@@ -99,7 +99,8 @@ def ways_of(faces: PSP, frontal: PSP | None) -> dict[str, Way]:
 def frontal_model(name: str | None) -> tuple[PSP | None, str]:
     """The model that turns faces, or None where none is shipped and none was named."""
     try:
-        return load_for(TASKS["frontalization"], name)
+        inference = open_inference(TASKS["frontalization"], name)
+        return inference.model, inference.name
     except WeightsError as error:
         if name is not None:
             raise

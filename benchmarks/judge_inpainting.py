@@ -24,8 +24,9 @@ from torch import Tensor
 
 from wplus import images
 from wplus.images import WORKING_SIZE as SIZE
-from wplus.inference import blending, load_for
-from wplus.inference.run import answer, steps_of
+from wplus.inference import inpainting
+from wplus.inference.options import Options
+from wplus.inference.run import Inference, open_inference
 from wplus.losses import LPIPS, LossNetworks
 from wplus.sources.masks import draw_mask
 from wplus.tasks import TASKS
@@ -87,9 +88,8 @@ def main() -> None:
     arguments = judging.parser(__doc__ or "").parse_args()
     torch.set_num_threads(arguments.threads)
     task = TASKS["inpainting"]
-    model, name = load_for(task, arguments.model)
-    options = judging.options(align=False, steps=arguments.refine)
-    steps = steps_of(model, task, options)
+    opened = open_inference(task, arguments.model, options=Options(refine=arguments.refine))
+    model, name, steps = opened.model, opened.name, opened.steps
     networks, cv2 = LossNetworks(), opencv()
     reports, sheet = {}, []
     for kind, draw in (("box", box), ("strokes", strokes)):
@@ -98,9 +98,7 @@ def main() -> None:
         for index, (stem, picture) in enumerate(pictures):
             hole = draw(np.random.default_rng(index))
             original = images.to_tensor(picture)
-            question = judging.asked(picture, task, options, Image.fromarray(hole))
-            assert question.finish is not None
-            ways: dict[str, Image.Image] = {"membrane": blending.without(picture, hole)}
+            ways: dict[str, Image.Image] = {"membrane": inpainting.fill_smoothly(picture, hole)}
             seconds = {"membrane": math.nan, "cv2.inpaint": math.nan}
             if cv2 is not None:
                 ways["cv2.inpaint"] = by_opencv(cv2, picture, hole)
@@ -108,15 +106,19 @@ def main() -> None:
             if steps:
                 counts[f"refined {steps}"] = steps
             for way, count in counts.items():
+                options = Options(refine=count, align=False, mask=Image.fromarray(hole))
+                inference = Inference(model, task, options)
+                inference.networks = networks
+                samples = inference.read(picture)
                 started = time.perf_counter()
-                reply = answer(question, model, task, options, count, networks)
+                [[output]] = inference.generate(samples)
                 seconds[way] = time.perf_counter() - started
-                ways[way] = question.finish(images.to_picture(reply.pictures[0]))
+                ways[way] = output.image
             for way, filled in ways.items():
                 made = images.to_tensor(filled)
                 near = in_hole(made, original, hole, networks.lpips)
                 scores.add(way, made, original, **near, seconds=seconds[way])
-            row = [picture, blending.hatched(picture, hole), *ways.values()]
+            row = [picture, inpainting.hatched(picture, hole), *ways.values()]
             sheet.append(images.side_by_side(row, [stem, kind, *ways]))
             print(f"{kind} {stem} done", flush=True)
         reports[kind] = scores.report()

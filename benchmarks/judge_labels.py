@@ -35,7 +35,7 @@ from torch import Tensor
 from wplus import images, models
 from wplus.faces.labels import LABELS
 from wplus.faces.parser import FaceParser, load_parser
-from wplus.inference import load_for
+from wplus.inference.run import open_inference
 from wplus.sources.labels import colored
 from wplus.tasks import TASKS
 
@@ -89,7 +89,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     task = TASKS["labels"]
-    model, name = load_for(task, arguments.model)
+    inference = open_inference(task, arguments.model)
+    model, name = inference.model, inference.name
     inversion, parsers = models.load(), Parsers()
     labels = Labels(arguments.labels or arguments.out / "labels", parsers.first)
     files = names_before(arguments.data, arguments.first, arguments.stock)

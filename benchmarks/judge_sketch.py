@@ -27,7 +27,7 @@ from nearest import ByLines, names_before
 from PIL import Image
 
 from wplus import images, models
-from wplus.inference import load_for
+from wplus.inference.run import open_inference
 from wplus.prepare import Recipe
 from wplus.tasks import TASKS
 
@@ -65,7 +65,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     task = TASKS["sketch"]
-    model, name = load_for(task, arguments.model)
+    inference = open_inference(task, arguments.model)
+    model, name = inference.model, inference.name
     inversion = models.load()
     files = names_before(arguments.data, arguments.first, arguments.stock)
     stock = ByLines(files)

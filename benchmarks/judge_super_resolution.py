@@ -18,8 +18,8 @@ from PIL import Image
 
 from wplus import images
 from wplus.images import WORKING_SIZE as SIZE
-from wplus.inference import load_for
-from wplus.inference.run import answer, steps_of
+from wplus.inference.options import Options
+from wplus.inference.run import Inference, open_inference
 from wplus.losses import LossNetworks
 from wplus.sources.low_resolution import degrade
 from wplus.tasks import TASKS
@@ -33,9 +33,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     task = TASKS["super_resolution"]
-    model, name = load_for(task, arguments.model)
-    options = judging.options(align=False, steps=arguments.refine)
-    steps = steps_of(model, task, options)
+    opened = open_inference(task, arguments.model, options=Options(refine=arguments.refine))
+    model, name, steps = opened.model, opened.name, opened.steps
     networks = LossNetworks()
     reports, sheet = {}, []
     for factor in arguments.factors:
@@ -43,22 +42,24 @@ def main() -> None:
         for stem, picture in judging.photographs(arguments.data, arguments.first, arguments.limit):
             original = images.to_tensor(picture)
             small = images.to_picture(degrade((original + 1) / 2, factor) * 2 - 1)
-            question = judging.asked(small, task, options)
-            assert question.known is not None
+            [sample] = opened.read(small)
+            assert sample.constraint is not None
             bicubic = small.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
             row = [picture, small.resize((SIZE, SIZE), Image.Resampling.NEAREST), bicubic]
             enlarged = images.to_tensor(bicubic)
-            agreement = question.known.consistency(enlarged)
+            agreement = sample.constraint.consistency(enlarged)
             scores.add("bicubic", enlarged, original, consistency=agreement, seconds=math.nan)
             ways = {"one pass" if model.encoder else "mean face": 0}
             if steps:
                 ways[f"refined {steps}"] = steps
             for way, count in ways.items():
+                inference = Inference(model, task, Options(refine=count))
+                inference.networks = networks
                 started = time.perf_counter()
-                reply = answer(question, model, task, options, count, networks)
+                [[output]] = inference.generate([sample])
                 seconds = time.perf_counter() - started
-                made = images.resize(reply.pictures, SIZE)
-                after = reply.after or math.nan
+                made = images.resize(output.pixels[None], SIZE)
+                after = output.figures.consistency or math.nan
                 scores.add(way, made, original, consistency=after, seconds=seconds)
                 row.append(images.to_picture(made))
             labels = [stem, f"x{factor}", "bicubic", *ways]

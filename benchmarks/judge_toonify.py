@@ -29,7 +29,7 @@ from wplus.errors import WeightsError
 from wplus.evaluate.frechet import FeatureStatistics, frechet_distance
 from wplus.evaluate.networks import InceptionFeatures
 from wplus.images import WORKING_SIZE as SIZE
-from wplus.inference import load_for
+from wplus.inference.run import open_inference
 from wplus.psp import PSP
 from wplus.tasks import TASKS
 
@@ -53,7 +53,8 @@ def drawn(model: PSP, seen: Tensor) -> Tensor:
 def toon_model(name: str | None) -> tuple[PSP | None, str]:
     """The model that draws, or None where none is shipped and none was named."""
     try:
-        return load_for(TASKS["toonify"], name)
+        inference = open_inference(TASKS["toonify"], name)
+        return inference.model, inference.name
     except WeightsError as error:
         if name is not None:
             raise

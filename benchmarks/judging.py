@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import timing
-import torch
 from PIL import Image
 from torch import Tensor
 
 from wplus import images
 from wplus.evaluate import Scorer, intervals, load_scorer
 from wplus.images import WORKING_SIZE as SIZE
-from wplus.inference import Options
-from wplus.inference.inputs import Question, ask
-from wplus.optimize import fast_precision
-from wplus.tasks import Task
 
 Values = dict[str, float]
 
@@ -48,19 +42,6 @@ def photographs(folder: Path, first: str, limit: int) -> Iterator[tuple[str, Ima
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         square = picture.crop((left, top, left + side, top + side))
         yield file.stem, square.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-
-
-def asked(
-    picture: Image.Image, task: Task, options: Options, mask: Image.Image | None = None
-) -> Question:
-    """The question that a file of the picture is, read as the command reads it."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "input.png"
-        images.save(picture, path)
-        if mask is not None:
-            options = replace(options, mask=Path(folder) / "mask.png")
-            images.save(mask, Path(folder) / "mask.png")
-        return ask(str(path), task, options)
 
 
 class Scores:
@@ -126,8 +107,3 @@ def finish(
     (arguments.out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     images.save(images.grid(sheet, 1), arguments.out / f"{name}.png")
     print(f"\n{arguments.out / name}.json, {arguments.out / name}.png")
-
-
-def options(**settings: Any) -> Options:
-    """As the command has them by default: refinement in bfloat16 where that is fast."""
-    return Options(precision=fast_precision(torch.device("cpu")), **settings)

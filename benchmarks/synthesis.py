@@ -12,7 +12,6 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import judging
@@ -24,7 +23,8 @@ from wplus import images
 from wplus.evaluate import Measure, load_scorer
 from wplus.evaluate.metrics import Statistics
 from wplus.images import WORKING_SIZE as SIZE
-from wplus.inference.run import answer
+from wplus.inference.options import Options
+from wplus.inference.run import Inference
 from wplus.psp import PSP
 from wplus.tasks import Task
 
@@ -107,18 +107,19 @@ def answered(
 
     Args:
         source: the drawing or label map.
-        model, task: see `inference.run.answer`.
+        model, task: see `Inference`.
         arguments: outputs and layers.
         number: of the input, the seed of its answers: one seed for all would give all the same
             colors, and FID of the answers would be that of few colors.
     """
-    options = judging.options(layers=arguments.layers, outputs=arguments.outputs, seed=number)
-    question = judging.asked(source, task, options)
+    options = Options(layers=arguments.layers, outputs=arguments.outputs, seed=number)
+    inference, once = Inference(model, task, options), Inference(model, task)
+    samples = inference.read(source)
     started = time.perf_counter()
-    answer(question, model, task, replace(options, outputs=1, layers=None))
+    once.generate(samples)
     seconds = time.perf_counter() - started
-    reply = answer(question, model, task, options)
-    return [rounded(picture) for picture in reply.pictures], seconds
+    [outputs] = inference.generate(samples)
+    return [rounded(output.pixels) for output in outputs], seconds
 
 
 @torch.no_grad()

@@ -43,10 +43,10 @@ ROOMS = [
     "prepare",
     "training",
     "optimize",
-    "invert",
     "inference",
     "editing",
     "evaluate",
+    "api",
     "cli",
 ]
 

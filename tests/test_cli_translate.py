@@ -183,7 +183,7 @@ def test_bad_inputs_get_a_line_each_and_the_others_are_done(
         (("--task", "sketch", "--factor", 8), "--factor belongs to --task super_resolution"),
         (("--task", "sketch", "--refine", 5), "--refine: sketch"),
         (("--task", "sketch", "--paste"), "--paste: a sketch is no photograph"),
-        (("--task", "inversion", "--outputs", 2), "--outputs 2: inversion has one answer"),
+        (("--task", "inversion", "--outputs", 2), "--outputs 2: inversion has one output"),
         (("--task", "inversion", "--outputs", 0), "--outputs 0"),
         (("--task", "sketch", "--alpha", 1.5), "--alpha 1.5"),
         (("--task", "inpainting", "--box", "1,2,3"), "--box 1,2,3: four whole numbers"),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from wplus import images
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,6 +65,17 @@ def test_linked_files_exist() -> None:
 @pytest.mark.network
 @pytest.mark.slow
 def test_the_python_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = blocks("python")[0]
+    assert len([line for line in block.splitlines() if line.strip()]) == 5
+    shutil.copy(ROOT / "examples" / "portrait.jpg", tmp_path / "photo.jpg")
+    shutil.copy(ROOT / "examples" / "sketches" / "1.png", tmp_path / "sketch.png")
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks("python")[0], "README.md", "exec"), {})
-    assert (tmp_path / "out" / "mixed.png").is_file()
+    names: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert (tmp_path / "older.png").is_file()
+    face, faces = names["face"], names["faces"]
+    assert face.image.size == (1024, 1024)
+    assert face.codes.ndim == 2
+    assert face.crop.picture_size == images.read(tmp_path / "photo.jpg").size
+    assert len(faces) == 4
+    assert Path(face.save("out").images[0]).is_file()

@@ -1,9 +1,11 @@
 """wplus: photographs to the W+ codes of a pretrained StyleGAN, and back.
 
 >>> import wplus
->>> model = wplus.load()                      # a shipped model, or any checkpoint by path
->>> codes = model.sample(4, truncation=0.7)   # (4, model.num_styles, 512)
->>> images = model.decode(codes)              # (4, 3, model.resolution, model.resolution)
+>>> face = wplus.invert("photo.jpg")             # .image, .codes (L, 512), .crop, .save(folder)
+>>> older = wplus.edit("photo.jpg", age=1, smile=2)
+>>> faces = wplus.translate("sketch.png", task="sketch", outputs=4)
+>>> model = wplus.load()                         # a shipped model, or any checkpoint by path
+>>> images = model.decode(model.sample(4, truncation=0.7))   # (4, 3, S, S) in [-1, 1]
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wplus import codes, errors, evaluate, faces, images, latents, optimize, weights
+    from wplus import codes, editing, errors, evaluate, faces, images, latents, optimize, weights
+    from wplus.api import edit, invert, translate
     from wplus.errors import WplusError
     from wplus.models import load
     from wplus.psp import PSP
@@ -21,13 +24,17 @@ __all__ = [
     "PSP",
     "WplusError",
     "codes",
+    "edit",
+    "editing",
     "errors",
     "evaluate",
     "faces",
     "images",
+    "invert",
     "latents",
     "load",
     "optimize",
+    "translate",
     "weights",
 ]
 __version__ = "0.1.0"
@@ -36,7 +43,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "PSP": "wplus.psp",
     "WplusError": "wplus.errors",
+    "edit": "wplus.api",
+    "invert": "wplus.api",
     "load": "wplus.models",
+    "translate": "wplus.api",
 }
 
 

@@ -15,7 +15,7 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from wplus.errors import ImageError
 from wplus.files import atomic
@@ -273,10 +274,19 @@ def to_picture(image: torch.Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
-def save(picture: Image.Image | torch.Tensor, path: str | os.PathLike[str]) -> None:
-    """Write a picture, or an image tensor in [-1, 1], whole or not at all; the suffix says how.
+def save(
+    picture: Image.Image | torch.Tensor,
+    path: str | os.PathLike[str],
+    text: Mapping[str, str] | None = None,
+) -> None:
+    """Write an image, or an image tensor in [-1, 1], whole or not at all; the suffix says how.
 
     `.png`, `.jpg`/`.jpeg` and `.webp` (both at quality 95). Missing parent folders are made.
+
+    Args:
+        picture: what.
+        path: where.
+        text: entries that a PNG file keeps beside the pixels.
 
     Raises:
         ImageError: an unknown suffix, a tensor that is no image, or a file that cannot be written.
@@ -290,9 +300,12 @@ def save(picture: Image.Image | torch.Tensor, path: str | os.PathLike[str]) -> N
         picture = to_picture(picture)
     if picture.mode not in modes:
         picture = to_rgb(picture)
+    chunks = PngInfo()
+    for key, value in (text or {}).items():
+        chunks.add_text(key, value)
     try:
         with atomic(path) as temporary:
-            picture.save(temporary, format=kind, **options)
+            picture.save(temporary, format=kind, pnginfo=chunks, **options)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageError(f"{name}: cannot be written ({reason})") from error

@@ -98,7 +98,7 @@ def test_edgeface_knows_people() -> None:
     from wplus import faces
 
     [found] = faces.align(Image.fromarray(skimage.astronaut()))
-    face = images.to_tensor(found.picture)
+    face = images.to_tensor(found.image)
     same = (face * 0.7 + 0.1).flip(3)  # mirrored and paler, but the same person
     net = FaceNet()
     assert net.name == "EdgeFace-S"

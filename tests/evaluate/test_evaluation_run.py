@@ -388,7 +388,7 @@ def test_alignment_comes_first_and_faceless_pictures_are_named(
     from wplus import faces
 
     [face] = faces.align(Image.fromarray(skimage.astronaut()))
-    assert torch.equal(example.target, images.to_tensor(face.picture))
+    assert torch.equal(example.target, images.to_tensor(face.image))
 
 
 def test_a_metric_of_ones_own_is_a_function_and_a_row(

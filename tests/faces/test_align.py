@@ -34,22 +34,22 @@ def pixels_apart(one: Image.Image, other: Image.Image) -> float:
 
 
 def test_the_crop_is_one_of_ffhq(base):
-    assert base.picture.size == (256, 256)
-    assert base.picture.mode == "RGB"
+    assert base.image.size == (256, 256)
+    assert base.image.mode == "RGB"
     assert base.face.score > 0.6
     # Read off the enlarged photograph by eye: eyes, nose tip, mouth corners.
     by_eye = [[202, 100], [247, 102], [223, 127], [202, 139], [245, 140]]
     assert np.abs(base.face.points - by_eye).max() < 4
     # Found again in its own crop, the face asks for the whole crop.
-    [again] = faces.align(base.picture)
-    assert corners_apart(again.geometry, faces.whole((256, 256))) < 5
+    [again] = faces.align(base.image)
+    assert corners_apart(again.geometry, faces.middle_square((256, 256))) < 5
 
 
 def test_geometry_makes_the_crop_again(astronaut, base):
     stored = faces.CropGeometry.from_dict(base.geometry.to_dict())
-    assert pixels_apart(faces.crop(astronaut, stored, transform_size=1024), base.picture) == 0
+    assert pixels_apart(faces.crop(astronaut, stored, transform_size=1024), base.image) == 0
     [published] = faces.align(astronaut, recipe="psp")
-    assert pixels_apart(faces.crop(astronaut, stored), published.picture) == 0
+    assert pixels_apart(faces.crop(astronaut, stored), published.image) == 0
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -74,24 +74,24 @@ def test_the_same_photograph_in_every_dress(astronaut, base, tmp_path):
     for path in sorted(tmp_path.iterdir()):
         [aligned] = faces.align(images.read(path))
         assert corners_apart(aligned.geometry, base.geometry) < 2.5, path.name
-        expected = base.picture
+        expected = base.image
         if path.name == "gray16.png":
             expected = faces.crop(gray[1].convert("RGB"), base.geometry, transform_size=1024)
-        assert pixels_apart(aligned.picture, expected) <= limits.get(path.name, 6), path.name
+        assert pixels_apart(aligned.image, expected) <= limits.get(path.name, 6), path.name
 
 
 @pytest.mark.parametrize("quarter", [1, 2, 3])
 def test_turned_without_exif(astronaut, base, quarter):
     """The crop is upright however the picture lies."""
     [aligned] = faces.align(astronaut.rotate(90 * quarter, expand=True))
-    assert pixels_apart(aligned.picture, base.picture) < 8
+    assert pixels_apart(aligned.image, base.image) < 8
 
 
 @pytest.mark.parametrize("angle", [-40, 25])
 def test_tilted(astronaut, base, angle):
     tilted = astronaut.rotate(angle, Image.Resampling.BICUBIC, expand=True, fillcolor="gray")
     [aligned] = faces.align(tilted)
-    assert pixels_apart(aligned.picture, base.picture) < 12
+    assert pixels_apart(aligned.image, base.image) < 12
     assert aligned.geometry.side == pytest.approx(base.geometry.side, rel=0.05)
 
 
@@ -107,15 +107,15 @@ def test_two_faces_of_different_size(astronaut, base):
         place = (np.array(base.geometry.quad) + 0.5) * scale + shift - 0.5
         away = np.linalg.norm(np.array(aligned.geometry.quad) - place, axis=1).mean()
         assert away < 0.04 * aligned.geometry.side
-        assert pixels_apart(aligned.picture, base.picture) < 12
+        assert pixels_apart(aligned.image, base.image) < 12
 
 
 def test_face_that_fills_the_picture(base):
     """As aligned photographs do, and still closer."""
     for size in (256, 1024):
-        [aligned] = faces.align(base.picture.resize((size, size), Image.Resampling.BICUBIC))
-        assert corners_apart(aligned.geometry, faces.whole((size, size))) < 5
-    close = base.picture.crop((45, 60, 215, 230)).resize((900, 900), Image.Resampling.BICUBIC)
+        [aligned] = faces.align(base.image.resize((size, size), Image.Resampling.BICUBIC))
+        assert corners_apart(aligned.geometry, faces.middle_square((size, size))) < 5
+    close = base.image.crop((45, 60, 215, 230)).resize((900, 900), Image.Resampling.BICUBIC)
     [aligned] = faces.align(close)
     assert aligned.geometry.side == pytest.approx(256 * 900 / 170, rel=0.08)
 

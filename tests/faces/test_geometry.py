@@ -150,7 +150,9 @@ def test_opposite_axes_cancel():
         )
 
 
-def test_whole():
-    frame = geometry.whole((300, 200), 128)
-    assert frame.quad == ((-0.5, -0.5), (-0.5, 199.5), (299.5, 199.5), (299.5, -0.5))
-    assert frame.output_size == 128
+def test_middle_square():
+    square = geometry.middle_square((301, 200), 128)
+    assert square.quad == ((49.5, -0.5), (49.5, 199.5), (249.5, 199.5), (249.5, -0.5))
+    assert square.output_size == 128
+    whole = geometry.middle_square((200, 200))
+    assert whole.quad == ((-0.5, -0.5), (-0.5, 199.5), (199.5, 199.5), (199.5, -0.5))

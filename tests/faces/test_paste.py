@@ -36,7 +36,7 @@ GEOMETRIES = {
     "inside": turned((100, 80), 40, 17, (200, 160)),
     "beyond two edges": turned((20, 140), 45, -30, (200, 160)),
     "upside down": turned((120, 80), 50, 170, (200, 160)),
-    "whole": faces.whole((160, 160), 64),
+    "whole": faces.middle_square((160, 160), 64),
     "around all": turned((100, 80), 300, 5, (200, 160)),
 }
 
@@ -118,7 +118,7 @@ def test_masks_fade_inwards_only() -> None:
 
 def test_light_is_matched_and_detail_kept() -> None:
     photo = smooth(200, 200)
-    geometry = faces.whole((200, 200), 100)
+    geometry = faces.middle_square((200, 200), 100)
     rng = np.random.default_rng(1)
     grain = rng.normal(0, 8, (200, 200, 1))
     tint = np.linspace(-25, 15, 200)[None, :, None] * (1.0, 0.5, -0.5)  # other light, side to side
@@ -145,11 +145,11 @@ def test_another_content_at_the_border_is_no_light() -> None:
     photo = Image.new("RGB", (200, 200), (200, 200, 200))
     result = Image.new("RGB", (200, 200), (190, 190, 190))
     result.paste((20, 20, 20), (0, 0, 200, 90))
-    done = paste(photo, result, faces.whole((200, 200)), mask=np.ones((50, 50), bool))
+    done = paste(photo, result, faces.middle_square((200, 200)), mask=np.ones((50, 50), bool))
     face = np.asarray(done, float)[120:180, 60:140]
     assert np.abs(face - 200).mean() < 4  # what differs by light is matched
     assert np.asarray(done)[20:60, 60:140].max() < 60  # and what does not stays
-    dark = paste(photo, Image.new("RGB", (9, 9), (5, 5, 5)), faces.whole((200, 200)))
+    dark = paste(photo, Image.new("RGB", (9, 9), (5, 5, 5)), faces.middle_square((200, 200)))
     assert np.asarray(dark)[120, 100].max() == 5
 
 

@@ -58,7 +58,7 @@ def test_region() -> None:
 def test_the_face_of_both_and_nothing_apart_from_it() -> None:
     before = picture((90, 100, 150, 200, "red"), (90, 60, 150, 100, "blue"), (0, 0, 20, 20, "red"))
     after = picture((100, 110, 170, 190, "red"))
-    geometry = faces.whole((SIZE, SIZE))
+    geometry = faces.middle_square((SIZE, SIZE))
     found = paste_mask("face", before, after, geometry, PARSER)
     expected = area((90, 100, 150, 200), (100, 110, 170, 190))
     assert found.shape == (SIZE, SIZE) and found.dtype == np.bool_
@@ -69,7 +69,7 @@ def test_the_face_of_both_and_nothing_apart_from_it() -> None:
 
 
 def test_without_a_face_the_ellipse_and_other_regions() -> None:
-    nothing, geometry = picture(), faces.whole((SIZE, SIZE))
+    nothing, geometry = picture(), faces.middle_square((SIZE, SIZE))
     oval = np.asarray(ellipse(SIZE)) > 127
     assert np.array_equal(paste_mask("face", nothing, nothing, geometry, PARSER), oval)
     assert np.array_equal(paste_mask("ellipse", nothing, nothing, geometry), oval)

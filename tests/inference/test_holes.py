@@ -10,8 +10,10 @@ from PIL import Image, ImageDraw
 
 from wplus import images
 from wplus.errors import ConfigError, ImageError
-from wplus.inference.holes import read_with_hole
 from wplus.inference.options import Options
+from wplus.inference.readers import Request, read_hole, read_samples
+from wplus.sources import SOURCES
+from wplus.sources.kind import SourceOptions
 
 
 @pytest.fixture
@@ -23,7 +25,13 @@ def photo(tmp_path: Path) -> Path:
 
 
 def hole(path: Path, **settings: object) -> np.ndarray:
-    picture, found = read_with_hole(str(path), Options(**settings))  # type: ignore[arg-type]
+    options = Options(align=False, **settings)  # type: ignore[arg-type]
+    request = Request(str(path), SOURCES["masked"], options, SourceOptions())
+    try:
+        picture, found = read_hole(request)
+    except ImageError:
+        read_samples(request)  # names the file
+        raise
     assert found.shape == (picture.height, picture.width)
     return found
 

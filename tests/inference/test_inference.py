@@ -1,4 +1,4 @@
-"""The whole way, with a small model: refinement on what is known, several answers, files."""
+"""The pipeline with a small model: refinement on constraints, several outputs, files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 
 import tiny
-from wplus import codes, images, models
+from wplus import codes, images, models, weights
 from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
 from wplus.errors import ConfigError, WeightsError
 from wplus.generators import Generator
-from wplus.inference import Options, run, translate_files
 from wplus.inference.low_resolution import shrink
+from wplus.inference.options import Options
+from wplus.inference.run import Inference
 from wplus.losses import LPIPS
 from wplus.losses import networks as losses_networks
 from wplus.psp import PSP
@@ -47,25 +48,27 @@ def small(bare: PSP, tmp_path: Path) -> str:
 def test_refinement_makes_the_output_consistent_with_the_input(
     bare: PSP, small: str, tmp_path: Path
 ) -> None:
-    options = Options(steps=25, outputs=2, compare=True)
+    options = Options(refine=25, outputs=2, compare=True)
     task = TASKS["super_resolution"]
     seen: list[tuple[str, int, int]] = []
-    [done] = translate_files(
-        [small], tmp_path / "out", bare, "bare", task, options, lambda *args: seen.append(args)
+    inference = Inference(bare, task, options, "bare")
+    [done] = inference.run(
+        [small], tmp_path / "out", lambda name: lambda *counts: seen.append((name, *counts))
     )
     assert done.error is None
-    assert done.steps > 0
-    assert done.consistency is not None
-    assert done.consistency_before is not None
-    assert done.consistency > done.consistency_before + 1
+    figures = done.figures
+    assert figures.steps > 0
+    assert figures.consistency is not None
+    assert figures.consistency_before is not None
+    assert figures.consistency > figures.consistency_before + 1
     # By hand, from the file that was written.
-    for index, name in enumerate(done.pictures):
+    for index, name in enumerate(done.images):
         made = images.to_tensor(images.read(name))
         error = (shrink(made, 32) - images.to_tensor(images.read(small))).square().mean()
         agreement = 10 * float(torch.log10(4 / error))
         if index == 0:
-            assert agreement == pytest.approx(done.consistency, abs=1.0)  # 8 bits
-        assert agreement > done.consistency_before
+            assert agreement == pytest.approx(figures.consistency, abs=1.0)  # 8 bits
+        assert agreement > figures.consistency_before
     first, second = (codes.load(name)[0] for name in done.codes)
     assert not torch.equal(first, second)
     assert Path(done.comparison or "").is_file()
@@ -76,15 +79,16 @@ def test_refinement_makes_the_output_consistent_with_the_input(
 def test_steps_are_made_only_where_they_are_needed(bare: PSP) -> None:
     own = tiny.model("mobilestylegan", task="super_resolution", source="low_resolution")
     inversion = tiny.model("mobilestylegan")
-    task, none = TASKS["super_resolution"], Options()
-    assert run.steps_of(own, task, none) == 0
-    assert run.steps_of(inversion, task, none) == task.refinement.steps["inversion"] > 0
-    assert run.steps_of(bare, task, none) == task.refinement.steps["mean"] > 0
-    assert run.steps_of(bare, task, Options(steps=3)) == 3
-    assert run.steps_of(inversion, TASKS["inversion"], none) == 0
+    task, filled = TASKS["super_resolution"], TASKS["inpainting"]
+    assert task.refinement is not None
+    assert Inference(own, task).steps == 0
+    assert Inference(inversion, task).steps == task.refinement.steps["inversion"] > 0
+    assert Inference(bare, task).steps == task.refinement.steps["mean"] > 0
+    assert Inference(bare, task, Options(refine=3)).steps == 3
+    assert Inference(inversion).steps == 0
     filling = tiny.model("mobilestylegan", task="inpainting", source="masked")
-    assert run.steps_of(filling, TASKS["inpainting"], none) == 50
-    assert run.steps_of(filling, TASKS["inpainting"], Options(steps=0)) == 0
+    assert Inference(filling, filled).steps == 50
+    assert Inference(filling, filled, Options(refine=0)).steps == 0
 
 
 def test_the_parser_is_looked_for_before_anything_is_made(
@@ -93,26 +97,27 @@ def test_the_parser_is_looked_for_before_anything_is_made(
     def missing(name: str) -> Path:
         raise WeightsError(f"{name}: cannot be fetched")
 
-    monkeypatch.setattr(run, "weights_path", missing)
-    model, task = tiny.model("mobilestylegan"), TASKS["inversion"]
+    monkeypatch.setattr(weights, "path", missing)
+    model = tiny.model("mobilestylegan")
     images.save(images.to_picture(torch.zeros(1, 3, 64, 64)), tmp_path / "photo.png")
     paths, out = [str(tmp_path / "photo.png")], tmp_path / "out"
     plain, paste = Options(align=False), Options(align=False, paste=True)
-    assert not next(run.translate_files(paths, out, model, "tiny", task, plain)).error
+    assert not next(Inference(model, None, plain).run(paths, out)).error
     with pytest.raises(WeightsError, match="bisenet-faces"):
-        next(run.translate_files(paths, tmp_path / "other", model, "tiny", task, paste))
+        next(Inference(model, None, paste).run(paths, tmp_path / "other"))
     assert not (tmp_path / "other").exists()
 
 
 def test_an_inversion_encoder_starts_where_the_task_has_none(small: str) -> None:
     inversion = tiny.model("mobilestylegan")
     task = TASKS["super_resolution"]
-    question = run.ask(small, task, Options())
+    inference = Inference(inversion, task, Options(refine=0))
+    samples = inference.read(small)
     enlarged = images.resize(images.to_tensor(images.read(small)), 256)
     expected = inversion.encode(enlarged)
-    torch.testing.assert_close(run.encode(question, inversion, task), expected)
-    answer = run.answer(question, inversion, task, Options())
-    torch.testing.assert_close(answer.codes, expected)
+    torch.testing.assert_close(inference.encode(samples), expected)
+    [[output]] = inference.generate(samples)
+    torch.testing.assert_close(output.codes, expected[0])
 
 
 def test_inputs_of_one_name_get_outputs_of_their_own(small: str, tmp_path: Path) -> None:
@@ -123,13 +128,10 @@ def test_inputs_of_one_name_get_outputs_of_their_own(small: str, tmp_path: Path)
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"nothing")
     inputs = [small, str(bad), str(twin / "small.png")]
-    results = list(
-        translate_files(
-            inputs, tmp_path / "out", model, "m", TASKS["super_resolution"], Options(steps=0)
-        )
-    )
+    inference = Inference(model, TASKS["super_resolution"], Options(refine=0))
+    results = list(inference.run(inputs, tmp_path / "out"))
     assert [bool(done.error) for done in results] == [False, True, False]
-    names = [Path(done.pictures[0]).name for done in results if not done.error]
+    names = [Path(done.images[0]).name for done in results if not done.error]
     assert names == ["small.png", "small-2.png"]
 
 
@@ -137,13 +139,12 @@ def test_a_filled_photograph_at_its_own_size(bare: PSP, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(60, 190, (9, 9, 3), np.uint8)
     photo = Image.fromarray(noise).resize((210, 190), Image.Resampling.BICUBIC)
     photo.save(tmp_path / "photo.png")
-    options = Options(steps=4, box=(80, 60, 40, 50), align=False, paste=True, compare=True)
-    [done] = translate_files(
-        [str(tmp_path / "photo.png")], tmp_path / "out", bare, "m", TASKS["inpainting"], options
-    )
+    options = Options(refine=4, box=(80, 60, 40, 50), align=False, paste=True, compare=True)
+    inference = Inference(bare, TASKS["inpainting"], options)
+    [done] = inference.run([tmp_path / "photo.png"], tmp_path / "out")
     assert done.error is None
     assert done.pasted == ()  # the picture is whole already
-    filled = np.asarray(images.read(done.pictures[0]))
+    filled = np.asarray(images.read(done.images[0]))
     changed = (filled != np.asarray(photo)).any(axis=2)
     assert changed[60:110, 80:120].any()
     changed[60:110, 80:120] = False
@@ -153,13 +154,11 @@ def test_a_filled_photograph_at_its_own_size(bare: PSP, tmp_path: Path) -> None:
 def test_a_small_photograph_is_pasted_into_its_enlargement(bare: PSP, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(60, 190, (9, 9, 3), np.uint8)
     Image.fromarray(noise).resize((48, 40), Image.Resampling.BICUBIC).save(tmp_path / "small.png")
-    options = Options(steps=0, align=False, paste=True)
+    options = Options(refine=0, align=False, paste=True)
     task = TASKS["super_resolution"]
-    [done] = translate_files(
-        [str(tmp_path / "small.png")], tmp_path / "out", bare, "m", task, options
-    )
+    [done] = Inference(bare, task, options).run([tmp_path / "small.png"], tmp_path / "out")
     assert done.error is None
-    assert done.factor == pytest.approx(6.4)
+    assert done.figures.factor == pytest.approx(6.4)
     [pasted] = done.pasted
     assert images.read(pasted).size == (round(48 * 6.4), 256)
     _, metadata = codes.load(done.codes[0])
@@ -183,7 +182,7 @@ def test_label_maps_of_other_classes(tmp_path: Path) -> None:
         Image.fromarray(numbers.astype(np.uint8)).save(tmp_path / f"map{largest}.png")
     files = [str(tmp_path / f"map{largest}.png") for largest in (6, 7)]
     options = Options(compare=True)
-    done = list(translate_files(files, tmp_path / "out", model, "m", TASKS["labels"], options))
+    done = list(Inference(model, TASKS["labels"], options).run(files, tmp_path / "out"))
     assert done[0].error is None
     # Resized as the model was trained.
     numbers = torch.from_numpy(np.array(Image.open(files[0]))).long()[None]
@@ -201,8 +200,8 @@ def test_settings_of_other_tasks_are_refused_before_anything_is_made(
         ("sketch", Options(), "has no encoder"),
         ("super_resolution", Options(outputs=2, layers="30-40"), "30-40"),
         ("super_resolution", Options(outputs=2, layers="fine"), "no style of this generator"),
-        ("toonify", Options(steps=3), "--refine"),
+        ("toonify", Options(refine=3), "--refine"),
     ):
         with pytest.raises(ConfigError, match=said):
-            list(translate_files([small], tmp_path / "out", bare, "m", TASKS[task], options))
+            list(Inference(bare, TASKS[task], options).run([small], tmp_path / "out"))
     assert not (tmp_path / "out").exists()

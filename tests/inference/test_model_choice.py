@@ -31,7 +31,7 @@ def test_a_task_without_a_model_says_how_to_train_one(
     named = {"mobilestylegan-ffhq": models.NAMED["mobilestylegan-ffhq"]}
     monkeypatch.setattr(models, "NAMED", named)
     with pytest.raises(WeightsError, match=f"wplus train --task {task}") as caught:
-        model_choice.load_for(TASKS[task])
+        model_choice.name_for(TASKS[task])
     assert "\n" not in str(caught.value)
 
 
@@ -48,13 +48,15 @@ def test_inversion_and_bare_generators_do_where_refinement_does() -> None:
     for task in ("inversion", "super_resolution", "inpainting"):
         model_choice.check(bare, "bare", TASKS[task])
         model_choice.check(inversion, "faces", TASKS[task])
-        assert not model_choice.has_own_encoder(bare, TASKS[task])
-    assert model_choice.has_own_encoder(inversion, TASKS["inversion"])
-    assert not model_choice.has_own_encoder(inversion, TASKS["inpainting"])
+        assert not model_choice.reads_source(bare, TASKS[task])
+    assert model_choice.reads_source(inversion, TASKS["inversion"])
+    assert not model_choice.reads_source(inversion, TASKS["inpainting"])
     with pytest.raises(ConfigError, match="bare: has no encoder, which sketch needs"):
         model_choice.check(bare, "bare", TASKS["sketch"])
 
 
-def test_every_task_but_the_open_one_has_a_name() -> None:
-    assert set(model_choice.NAMES) | {"domain"} == set(TASKS)
-    assert set(model_choice.BY_REFINEMENT) <= set(TASKS)
+def test_an_encoder_of_photographs_does_every_task_of_photographs() -> None:
+    inversion, cats = tiny.model(), tiny.model(task="domain", source="photo")
+    for task in ("inversion", "domain", "toonify", "frontalization"):
+        model_choice.check(inversion, "faces", TASKS[task])
+        model_choice.check(cats, "cats", TASKS[task])

@@ -1,4 +1,4 @@
-"""Answers back in their photographs; a small one is enlarged first."""
+"""Outputs laid back into their photographs; a small one is enlarged first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wplus.faces.labels import LABELS
 from wplus.faces.parser import FaceParser
 from wplus.faces.paste import paste
 from wplus.inference import pasting
-from wplus.inference.pasting import put_back
+from wplus.inference.pasting import paste_back
 
 SKIN = LABELS.index("skin")
 
@@ -56,16 +56,16 @@ def placed(width: int, height: int) -> CropGeometry:
 
 
 def test_the_face_that_the_parser_sees_is_what_changes(loaded: list[int]) -> None:
-    """In the photograph or in the answer; and the parser is loaded once for many."""
+    """In the photograph or in the output; and the parser is loaded once for many."""
     place = CropGeometry(((-0.5, -0.5), (-0.5, 255.5), (255.5, 255.5), (255.5, -0.5)), (256, 256))
     photo, made = Image.new("RGB", (256, 256), "blue"), Image.new("RGB", (512, 512), "lime")
     expected = np.zeros((256, 256), bool)
     photo.paste("red", (60, 90, 130, 160))
     expected[90:160, 60:130] = True
-    made.paste((230, 0, 0), (2 * 100, 2 * 110, 2 * 190, 2 * 200))  # the answer's face is elsewhere
+    made.paste((230, 0, 0), (2 * 100, 2 * 110, 2 * 190, 2 * 200))  # the output's face is elsewhere
     expected[110:200, 100:190] = True
     for _ in range(3):
-        done = put_back(photo, made, place)
+        done = paste_back(photo, made, place)
     changed = (np.asarray(done) != np.asarray(photo)).any(axis=2)
     # The parser looks at 64 pixels here, so borders are uncertain by four.
     assert not changed[:84].any() and not changed[:, :54].any()
@@ -79,7 +79,7 @@ def test_the_face_that_the_parser_sees_is_what_changes(loaded: list[int]) -> Non
 def test_an_ellipse_where_the_parser_sees_no_face() -> None:
     photo = photograph(120, 100).convert("L").convert("RGB")  # nothing red in it
     made = Image.new("RGB", (512, 512), "white")
-    done = put_back(photo, made, placed(120, 100))
+    done = paste_back(photo, made, placed(120, 100))
     assert done.tobytes() == paste(photo, made, placed(120, 100)).tobytes()
     changed = (np.asarray(done) != np.asarray(photo)).any(axis=2)
     assert done.size == photo.size
@@ -90,7 +90,7 @@ def test_an_ellipse_where_the_parser_sees_no_face() -> None:
 
 def test_a_small_photograph_is_enlarged_by_the_factor(loaded: list[int]) -> None:
     photo = photograph(120, 100)
-    done = put_back(photo, Image.new("RGB", (512, 512), "white"), placed(120, 100), 4)
+    done = paste_back(photo, Image.new("RGB", (512, 512), "white"), placed(120, 100), 4)
     assert not loaded  # nothing is parsed where all of the square is replaced
     larger = photo.resize((480, 400), Image.Resampling.BICUBIC)
     changed = np.abs(np.asarray(done).astype(int) - np.asarray(larger)).max(axis=2) > 0
@@ -107,4 +107,4 @@ def test_a_small_photograph_is_enlarged_by_the_factor(loaded: list[int]) -> None
 def test_no_photograph_of_a_thousand_megapixels() -> None:
     photo = photograph(600, 100)
     with pytest.raises(FaceError, match="19200x3200"):
-        put_back(photo, Image.new("RGB", (512, 512)), placed(600, 100), 32)
+        paste_back(photo, Image.new("RGB", (512, 512)), placed(600, 100), 32)

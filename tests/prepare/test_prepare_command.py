@@ -79,7 +79,7 @@ def test_paste(tmp_path: Path) -> None:
     codes.save(torch.zeros(4, 8), file, {})
     nothing = run(*arguments)
     assert nothing.returncode == 1 and "says nothing of a crop" in nothing.stderr
-    small = faces.whole((100, 100))
+    small = faces.middle_square((100, 100))
     codes.save(torch.zeros(4, 8), file, {"crop": small.to_dict()})
     other = run(*arguments, "--mask", "square")
     assert other.returncode == 1

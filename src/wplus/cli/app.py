@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from wplus import __version__
+from wplus.cli.terminal import console, print_error, start_logging
 from wplus.errors import WplusError
 from wplus.progress import ProgressFor
 
@@ -33,7 +34,6 @@ app = App(
     version=__version__,
 )
 app["--help"].group = app["--version"].group = Group("The program", sort_key=9)
-console = Console(stderr=True)
 FACES = Group("Faces and codes", sort_key=1)
 EDITING = Group("Editing", sort_key=2)
 MODELS = Group("Data, training, models", sort_key=3)
@@ -49,13 +49,17 @@ Device = Annotated[
 Json = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print JSON instead, for programs.")
 ]
+Flag = Annotated[bool, Parameter(negative=())]
 Precision = Literal["float32", "bfloat16"]
 DEFAULT_MODEL = "faces"
 
 
 def main() -> None:
     """Entry point: errors become one line on standard error and a non-zero exit status."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    start_logging()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not have all letters of a name
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except WplusError as error:
@@ -76,7 +80,7 @@ def main() -> None:
 
 def fail(reason: object) -> None:
     """Print one line and leave with status 1."""
-    print(f"error: {' '.join(str(reason).split())}", file=sys.stderr)
+    print_error(reason)
     sys.exit(1)
 
 

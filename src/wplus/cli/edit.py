@@ -11,7 +11,8 @@ from rich.progress import Progress, TaskID
 
 from wplus.cli import combine, directions
 from wplus.cli.app import EDITING, app, bar
-from wplus.cli.given import DEFAULTS, Common, Given, Inputs, folder_for, print_error, read_given
+from wplus.cli.given import DEFAULTS, Common, Given, Inputs, folder_for, read_given
+from wplus.cli.terminal import print_error
 from wplus.errors import WplusError
 
 __all__ = ["combine", "directions", "edit", "explore"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from wplus.cli.app import DEFAULT_MODEL, Device, Model, bar, load_model
+from wplus.cli.app import DEFAULT_MODEL, Device, Model, device_of
+from wplus.cli.terminal import print_error, progress_bar
 from wplus.errors import WplusError
+from wplus.inference.options import InversionOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from wplus.inference.run import Inference
     from wplus.psp import PSP
 
 Inputs = Annotated[
@@ -44,11 +46,16 @@ class Common:
     ] = True
     device: Device = "auto"
 
+    def open(self) -> Inference:
+        """The inversion of photographs by the model. Raises WplusError."""
+        from wplus.inference.run import open_inversion
+
+        options = InversionOptions(refine=self.refine, align=self.align)
+        return open_inversion(self.model, device_of(self.device), options)
+
     def load(self) -> PSP:
         """The model. Raises WplusError."""
-        if self.refine is not None and self.refine < 0:
-            raise WplusError(f"--refine {self.refine}: the number of steps cannot be negative")
-        return load_model(self.model, self.device)
+        return self.open().model
 
 
 DEFAULTS = Common()
@@ -72,20 +79,22 @@ class Given:
 
 
 def read_given(paths: Iterable[str], model: PSP, common: Common) -> Iterator[Given | WplusError]:
-    """The code of each input, or what is wrong with it; the others go on.
+    """The code of each input, or what is wrong with it; the others go on."""
+    from wplus.inference.options import Options
+    from wplus.inference.results import Result
+    from wplus.inference.run import Inference
+    from wplus.optimize import photograph_task
 
-    Codes files are read; of photographs the largest face is inverted, as `wplus invert` does.
-    """
-    from wplus.faces.batch import about, unused
-
-    taken: set[str] = set()
+    options = Options(refine=common.refine, align=common.align)
+    inference = Inference(model, photograph_task(model), options, common.model)
     for path in paths:
-        try:
-            given = _codes(path, model) if path.endswith(".safetensors") else None
-            given = given or _photograph(path, model, common)
-            yield Given(path, unused(given.stem, taken), given.code, given.metadata)
-        except WplusError as error:
-            yield WplusError(about(path, error))
+        for sample in inference.samples([path]):
+            if isinstance(sample, Result):
+                yield WplusError(sample.error)
+                continue
+            with progress_bar() as progress:
+                code = inference.codes([sample], progress(path))[0]
+            yield Given(path, sample.stem, code, inference.metadata(sample, 0))
 
 
 def all_given(paths: Iterable[str], model: PSP, common: Common) -> list[Given]:
@@ -108,60 +117,8 @@ def all_given(paths: Iterable[str], model: PSP, common: Common) -> list[Given]:
     return good
 
 
-def print_error(error: WplusError) -> None:
-    """One line on standard error."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-
-
 def folder_for(out: Path) -> Path:
     """The folder of --out. Raises WplusError where it is a file."""
     if out.exists() and not out.is_dir():
         raise WplusError(f"{out}: is a file; --out needs a folder")
     return out
-
-
-def _codes(path: str, model: PSP) -> Given:
-    from wplus import codes as code_files
-
-    code, metadata = code_files.load(path)
-    if code.shape != model.mean_codes.shape:
-        raise WplusError(
-            f"{path}: holds a code of {tuple(code.shape)}, and this model takes"
-            f" {tuple(model.mean_codes.shape)}"
-        )
-    if not bool(code.isfinite().all()):
-        raise WplusError(f"{path}: holds values that are not finite")
-    name = Path(path).name
-    stem = name.removesuffix(code_files.SUFFIX).removesuffix(".safetensors")
-    return Given(path, stem, code.to(model.device), metadata)
-
-
-def _photograph(path: str, model: PSP, common: Common) -> Given:
-    from wplus.invert import (
-        STEPS_WITHOUT_ENCODER,
-        Options,
-        find_faces,
-        invert_face,
-    )
-    from wplus.optimize import fast_precision
-
-    [face, *_] = find_faces(path, Options(align=common.align))
-    steps = common.refine
-    if steps is None:
-        steps = 0 if model.encoder is not None else STEPS_WITHOUT_ENCODER
-    with bar(False) as progress:
-        task = progress.add_task(Path(path).name, total=None)
-        done = invert_face(
-            face.picture,
-            model,
-            steps,
-            None,
-            fast_precision(model.device),
-            lambda step, total: progress.update(task, completed=step, total=total),
-        )
-    metadata = {
-        "model": common.model,
-        "source": Path(path).name,
-        "crop": face.geometry.to_dict(),
-    }
-    return Given(path, Path(path).stem, done.codes, metadata)

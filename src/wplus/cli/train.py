@@ -16,8 +16,9 @@ from cyclopts import Group, Parameter
 from rich.progress import BarColumn, Progress, TextColumn
 
 from wplus import tasks
-from wplus.cli.app import MODELS, app, console
+from wplus.cli.app import MODELS, app
 from wplus.cli.memory import keep_freed_memory
+from wplus.cli.terminal import console
 from wplus.errors import ConfigError, WplusError
 from wplus.training import config
 from wplus.training.config import GROUPS

@@ -108,7 +108,7 @@ class _Files(Dataset):
         """(1, 3, 256, 256) in [-1, 1], the pixels that an encoder of photographs sees."""
         image = images.read(path)
         if self.align:
-            return images.to_tensor(faces.align(image, "largest", SIZE)[0].picture)
+            return images.to_tensor(faces.align(image, "largest", SIZE)[0].image)
         self.cut += image.width != image.height
         return images.to_tensor(images.middle_square(image, SIZE))
 

@@ -1,14 +1,14 @@
 """Faces in photographs: detection, the FFHQ crop, and both in one call.
 
 [face] = wplus.faces.align(wplus.images.read("photo.jpg"))
-face.picture                                     # 256 x 256, cropped as FFHQ is
+face.image                                       # 256 x 256, cropped as FFHQ is
 face.geometry.to_dict()                          # where it was in the photograph
 """
 
-from wplus.faces.align import AlignedFace, align
+from wplus.faces.align import AlignedFace, align, find
 from wplus.faces.crop import crop
 from wplus.faces.detector import Face, detect
-from wplus.faces.geometry import CropGeometry, from_landmarks, from_points, whole
+from wplus.faces.geometry import CropGeometry, from_landmarks, from_points, middle_square
 
 __all__ = [
     "AlignedFace",
@@ -17,7 +17,8 @@ __all__ = [
     "align",
     "crop",
     "detect",
+    "find",
     "from_landmarks",
     "from_points",
-    "whole",
+    "middle_square",
 ]

@@ -13,32 +13,50 @@ from wplus.faces.detector import Face, detect
 from wplus.faces.geometry import CropGeometry, from_points
 from wplus.images import to_rgb
 
+Which = Literal["largest", "all"]
+
 
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
     """A face cut out the FFHQ way.
 
     Attributes:
-        picture: the crop, RGB.
+        image: the crop, RGB.
         geometry: where it was in the photograph, so that a result can be laid back.
-        face: what the detector saw.
+        face: as it was detected.
     """
 
-    picture: Image.Image
+    image: Image.Image
     geometry: CropGeometry
     face: Face
 
 
+def find(image: Image.Image, which: Which = "largest") -> list[Face]:
+    """The largest face of an upright image, or all of them, the largest first.
+
+    Raises:
+        FaceError: no face is found.
+        WeightsError: the detector cannot be fetched.
+    """
+    faces = detect(image)
+    if not faces:
+        raise FaceError(
+            "no face found; if this is an aligned face already or needs no alignment, "
+            "take it as it is with --no-align"
+        )
+    return faces[:1] if which == "largest" else faces
+
+
 def align(
-    picture: Image.Image,
-    which: Literal["largest", "all"] = "largest",
+    image: Image.Image,
+    which: Which = "largest",
     output_size: int = 256,
     recipe: Literal["ffhq", "psp"] = "ffhq",
 ) -> list[AlignedFace]:
-    """The FFHQ crops of the faces in an upright picture, the largest first.
+    """The FFHQ crops of the faces in an upright image, the largest first.
 
     Args:
-        picture: any Pillow picture; `wplus.images.read` gives upright ones.
+        image: any Pillow image; `wplus.images.read` gives upright ones.
         which: the largest face only, or every face.
         output_size: pixels a side of a crop.
         recipe: "ffhq" transforms at four times the output size and shrinks, as the photographs
@@ -49,18 +67,13 @@ def align(
         FaceError: no face is found.
         WeightsError: the detector cannot be fetched.
     """
-    if picture.mode != "RGB":
-        picture = to_rgb(picture)
-    faces = detect(picture)
-    if not faces:
-        raise FaceError(
-            "no face found; if this is an aligned face already or needs no alignment, "
-            "take it as it is with --no-align"
-        )
+    if image.mode != "RGB":
+        image = to_rgb(image)
     transform_size = {"ffhq": 4, "psp": 1}[recipe] * output_size
     aligned = []
-    for face in faces[:1] if which == "largest" else faces:
-        square = from_points(face.points, picture.size, output_size)
-        square_picture = crop(picture, square, transform_size=transform_size)
-        aligned.append(AlignedFace(square_picture, square, face))
+    for face in find(image, which):
+        geometry = from_points(face.points, image.size, output_size)
+        aligned.append(
+            AlignedFace(crop(image, geometry, transform_size=transform_size), geometry, face)
+        )
     return aligned

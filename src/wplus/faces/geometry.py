@@ -176,15 +176,17 @@ def from_points(
     return CropGeometry(quad, picture_size, output_size)
 
 
-def whole(picture_size: tuple[int, int], output_size: int = 256) -> CropGeometry:
-    """The geometry of a picture that is taken as it is: its full frame.
+def middle_square(image_size: tuple[int, int], output_size: int = 256) -> CropGeometry:
+    """The middle square of an image that is taken without alignment.
 
     Raises:
-        FaceError: a picture below `MIN_CROP_SIDE` pixels.
+        FaceError: an image below `MIN_CROP_SIDE` pixels.
     """
-    right, bottom = picture_size[0] - 0.5, picture_size[1] - 0.5
-    quad = ((-0.5, -0.5), (-0.5, bottom), (right, bottom), (right, -0.5))
-    return CropGeometry(quad, picture_size, output_size)
+    side = min(image_size)
+    left, top = ((length - side) // 2 - 0.5 for length in image_size)
+    right, bottom = left + side, top + side
+    quad = ((left, top), (left, bottom), (right, bottom), (right, top))
+    return CropGeometry(quad, image_size, output_size)
 
 
 def _finite(points: ArrayLike, count: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The square of a photograph that is translated: the face's, or the picture's middle."""
+"""The square of an image that an encoder reads: a face's FFHQ crop, or the middle square."""
 
 from __future__ import annotations
 
@@ -6,45 +6,44 @@ from dataclasses import replace
 
 from PIL import Image
 
-from wplus import faces
+from wplus import faces, images
 from wplus.faces import CropGeometry
-from wplus.images import WORKING_SIZE as SIZE
+from wplus.images import WORKING_SIZE
+
+PREVIEW_SIZE = 512  # pixels a side of an input in comparison sheets
 
 
-def square_of(picture: Image.Image, align: bool) -> CropGeometry:
-    """The FFHQ square of the largest face, or the middle square of a picture that is a crop.
+def find_crops(image: Image.Image, align: bool, all_faces: bool = False) -> list[CropGeometry]:
+    """The FFHQ crops of the faces, the largest first; without alignment, the middle square.
 
     Raises:
         FaceError: no face is found.
         WeightsError: the detector cannot be fetched.
     """
-    if align:
-        return faces.align(picture, "largest", SIZE)[0].geometry
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2 - 0.5, (picture.height - side) // 2 - 0.5
-    right, bottom = left + side, top + side
-    quad = ((left, top), (left, bottom), (right, bottom), (right, top))
-    return CropGeometry(quad, picture.size, SIZE)
+    if not align:
+        return [faces.middle_square(image.size, WORKING_SIZE)]
+    found = faces.find(image, "all" if all_faces else "largest")
+    return [faces.from_points(face.points, image.size, WORKING_SIZE) for face in found]
 
 
 def cut(
-    picture: Image.Image, geometry: CropGeometry, size: int = SIZE, *, padding: bool = True
+    image: Image.Image,
+    geometry: CropGeometry,
+    size: int = WORKING_SIZE,
+    *,
+    padding: bool = True,
+    oversampling: int = 4,
 ) -> Image.Image:
-    """The square at `size` pixels a side; untouched where that is what it has already.
+    """The square at `size` pixels a side: what every command gives its encoder.
 
     Args:
-        picture: what the geometry belongs to.
-        geometry: the square.
+        image: that the geometry belongs to.
+        geometry: from `find_crops`. The middle square is resampled as training resamples images.
         size: pixels a side.
         padding: see `faces.crop`.
+        oversampling: factor of the size at which a face is transformed before it is shrunk.
     """
-    (left, top), _, (right, bottom), _ = geometry.quad
-    upright = geometry.quad[0][0] == geometry.quad[1][0]
-    whole = all(float(value + 0.5).is_integer() for value in (left, top, right, bottom))
-    if upright and whole and geometry.side == size:
-        box = (left + 0.5, top + 0.5, right + 0.5, bottom + 0.5)
-        inside = min(box) >= 0 and box[2] <= picture.width and box[3] <= picture.height
-        if inside:
-            return picture.crop(tuple(map(int, box)))  # type: ignore[arg-type]
+    if geometry.quad == faces.middle_square(image.size).quad:
+        return images.middle_square(image, size)
     placed = replace(geometry, output_size=size)
-    return faces.crop(picture, placed, transform_size=4 * size, padding=padding)
+    return faces.crop(image, placed, transform_size=oversampling * size, padding=padding)

@@ -1,173 +1,185 @@
-"""One input file as a question to the model: what its encoder reads, and what is known already."""
+"""Inputs of any type to samples: what a model's encoder reads, and what is known of the output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from wplus import codes as code_files
 from wplus import images
-from wplus.errors import FaceError, ImageError
+from wplus.data.listing import files_of, images_in
+from wplus.errors import ConfigError, ImageError
 from wplus.faces import CropGeometry
-from wplus.faces.labels import LABELS
-from wplus.images import WORKING_SIZE as SIZE
-from wplus.inference import blending
-from wplus.inference.crops import cut, square_of
-from wplus.inference.holes import Hole, read_with_hole
-from wplus.inference.low_resolution import SMALLEST, read_small, shrink
-from wplus.inference.options import Options
 from wplus.optimize import Constraint
-from wplus.sources.drawing import read_drawing
-from wplus.sources.files import from_file
-from wplus.sources.labels import colored
-from wplus.sources.masked import remove_region
-from wplus.sources.sketch import sketch_input
-from wplus.tasks import Task
 
-TOO_SMALL = 0.75  # share of the pixels that a factor promises; with fewer, the output is blurred
-BLACK = -0.95  # the rings that resampling leaves around a hole are darker
+Input = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | Tensor
+"""A file, its content, an image of any mode, levels (H, W, 3) or (H, W) of 8 bits, an image tensor
+(3, H, W) in [-1, 1], or a code (L, style_dim)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """One input, ready for a model.
+class Sample:
+    """One face of one input, ready for a model.
 
     Attributes:
-        source: (1, C, 256, 256) for an encoder of the task.
-        photo: (1, 3, 256, 256) in [-1, 1] for an encoder of photographs; None if the input is none.
-        shown: the input as people see it.
-        known: what is known of the output; None if nothing is.
-        factor: by how much the face is smaller than 256 pixels (super-resolution).
-        picture: the photograph it was cut out of.
+        source: (1, C, 256, 256) for an encoder of the task; None for a code.
+        photo: (1, 3, 256, 256) in [-1, 1] for an encoder of photographs; None if it is none.
+        preview: makes the image of the input for comparison sheets.
+        constraint: what is known of the output; None for nothing.
+        image: the photograph it was cut out of.
         geometry: where in it.
-        finish: the generator's picture to the one that is written; None writes it as it is.
+        factor: super-resolution: by how much the face is smaller than 256 pixels.
+        finish: makes the final image of the generator's; None leaves it.
+        codes: (L, style_dim) of a codes file, which needs no encoder.
+        metadata: of the codes file.
+        name: of the input, for messages.
+        stem: of the files of its results.
+        face: number of the face in the photograph, from 1.
+        origin: digest of the input, by which results of one input are recognized.
     """
 
-    source: Tensor
-    photo: Tensor | None
-    shown: Image.Image
-    known: Constraint | None = None
-    factor: float | None = None
-    picture: Image.Image | None = None
+    source: Tensor | None
+    preview: Callable[[], Image.Image]
+    photo: Tensor | None = None
+    constraint: Constraint | None = None
+    image: Image.Image | None = None
     geometry: CropGeometry | None = None
+    factor: float | None = None
     finish: Callable[[Image.Image], Image.Image] | None = None
+    codes: Tensor | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    stem: str = "image"
+    face: int = 1
+    origin: str = ""
 
 
-def ask(path: str, task: Task, options: Options) -> Question:
-    """Read a file as the task wants it.
+def is_file(given: Input) -> bool:
+    """Whether an input is the name of a file."""
+    return isinstance(given, str | os.PathLike)
+
+
+def is_code(given: Input) -> bool:
+    """Whether an input is a code or a codes file."""
+    if isinstance(given, Tensor):
+        return given.ndim == 2
+    return is_file(given) and os.fsdecode(given).endswith(".safetensors")  # type: ignore[arg-type]
+
+
+def name_of(given: Input) -> str:
+    """What an input is called in messages."""
+    return os.fsdecode(given) if is_file(given) else f"<{type(given).__name__}>"  # type: ignore[arg-type]
+
+
+def stem_of(given: Input) -> str:
+    """What the results of an input are called."""
+    if not is_file(given):
+        return "image"
+    name = Path(os.fsdecode(given)).name  # type: ignore[arg-type]
+    if is_code(given):
+        return name.removesuffix(code_files.SUFFIX).removesuffix(".safetensors")
+    return Path(name).stem
+
+
+def origin_of(given: Input) -> str:
+    """Digest of an input's content; empty if its file cannot be read."""
+    digest = hashlib.sha256()
+    if is_file(given):
+        try:
+            with Path(given).open("rb") as file:  # type: ignore[arg-type]
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError:
+            return ""
+    elif isinstance(given, bytes):
+        digest.update(given)
+    else:
+        values = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+        digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def stored_image(given: Input, read: Callable[[Any], Image.Image]) -> Image.Image:
+    """An input as an image: of files and bytes by `read`, the others as they are.
 
     Raises:
-        ImageError: the file cannot be read, or is not what the task reads.
-        FaceError: no face is found in a photograph, or the hole is not on it.
+        ImageError: it cannot be read, or is an array that is no image.
     """
-    return _READERS[task.source](path, task, options)
-
-
-def _photograph(path: str, task: Task, options: Options) -> Question:
-    picture = images.read(path)
-    geometry = square_of(picture, options.align is not False)
-    seen = images.to_tensor(cut(picture, geometry))
-    shown = cut(picture, geometry, 2 * SIZE)
-    return Question(seen, seen, shown, Constraint(seen), picture=picture, geometry=geometry)
-
-
-def _sketch(path: str, task: Task, options: Options) -> Question:
-    page = read_drawing(path, options.align)
-    return Question(sketch_input(page, SIZE), None, images.to_rgb(page))
-
-
-def _labels(path: str, task: Task, options: Options) -> Question:
-    source = from_file(
-        path, "labels", SIZE, channels=task.input_channels, bilinear=bool(options.bilinear)
-    )
-    numbers = source.argmax(dim=1)[0]
-    named = task.input_channels == len(LABELS)  # others have no colors of their own
-    if named and bool((numbers == numbers[0, 0]).all()):
-        only = LABELS[int(numbers[0, 0])]
-        raise ImageError(f"{path}: holds nothing but {only}; paint the parts of a face")
-    shown = colored(numbers) if named else images.read(path)
-    return Question(source, None, shown)
-
-
-def _small(path: str, task: Task, options: Options) -> Question:
-    picture = read_small(path)
-    align = options.align
-    if align is None:  # a small square picture is most often a crop already
-        align = picture.width != picture.height or picture.width > SIZE
-    geometry = square_of(picture, align)
-    side = geometry.side
-    if options.factor is None:
-        size = min(SIZE, max(SMALLEST, round(side)))
-    else:
-        size = SIZE // options.factor
-        if side < TOO_SMALL * size:
+    if isinstance(given, Image.Image):
+        return given
+    if isinstance(given, Tensor):
+        return images.to_picture(given)
+    if isinstance(given, np.ndarray):
+        if given.dtype != np.uint8 or given.shape[2:] not in ((), (3,), (4,)) or given.ndim < 2:
             raise ImageError(
-                f"{path}: --factor {options.factor} means a face of {size} pixels, this one has"
-                f" {side:.0f}; leave --factor out, or take a larger one"
+                f"an array of {given.dtype} {given.shape} is no image; use levels of 8 bits,"
+                " (H, W, 3) or (H, W), or a tensor (3, H, W) in [-1, 1]"
             )
-    if options.factor is not None and options.factor > 1 and side >= 1.5 * size:
-        # Larger than it claims to be: a sharp photograph, or a small one that was enlarged.
-        low = shrink(images.to_tensor(cut(picture, geometry)), size)
+        return Image.fromarray(given)
+    if is_file(given) and Path(given).is_dir():  # type: ignore[arg-type]
+        images_in(given)  # type: ignore[arg-type]  # says what is wrong with it
+    return read(given)
+
+
+def read_code(given: Input, shape: tuple[int, int]) -> Sample:
+    """A code or a codes file.
+
+    Raises:
+        FormatError: the file cannot be read.
+        ConfigError: the code is not of the shape that the model takes, or not finite.
+    """
+    if isinstance(given, Tensor):
+        code, metadata = given.detach().float(), dict[str, Any]()
     else:
-        low = images.to_tensor(cut(picture, geometry, size))
-    source = images.resize(low, SIZE)
-    return Question(
-        source,
-        source,
-        images.to_picture(source),
-        Constraint(low, partial(shrink, size=size)),
-        factor=SIZE / size,
-        picture=picture,
-        geometry=geometry,
-    )
-
-
-def _with_hole(path: str, task: Task, options: Options) -> Question:
-    picture, hole = read_with_hole(path, options)
-    whole = blending.without(picture, hole)  # what lies in the hole must not be seen by any net
-    geometry = square_of(whole, options.align is not False)
-    _check_inside(hole, geometry)
-    seen = images.to_tensor(cut(whole, geometry))
-    # Gray where the crop leaves the picture: nothing is known there either.
-    layer = Image.fromarray(hole).convert("RGB")
-    missing = images.to_tensor(cut(layer, geometry, padding=False))[:, :1] > BLACK
-    shown = blending.hatched(picture, hole)
-    return Question(
-        remove_region(seen, missing.float()),
-        seen,
-        cut(shown, geometry, 2 * SIZE),
-        Constraint(seen, pixel_weights=(~missing).float()),
-        picture=picture,
-        geometry=geometry,
-        finish=partial(_filled, picture, hole, geometry),
-    )
-
-
-_READERS: dict[str, Callable[[str, Task, Options], Question]] = {
-    "photo": _photograph,
-    "sketch": _sketch,
-    "labels": _labels,
-    "low_resolution": _small,
-    "masked": _with_hole,
-}
-
-
-def _filled(
-    picture: Image.Image, hole: Hole, geometry: CropGeometry, made: Image.Image
-) -> Image.Image:
-    return blending.fill(picture, hole, made, geometry)
-
-
-def _check_inside(hole: Hole, geometry: CropGeometry) -> None:
-    """Refuse a hole that the generator's picture does not cover."""
-    rows, columns = np.nonzero(hole)
-    places = geometry.from_picture(np.stack([columns, rows], axis=1))
-    if places.min() < -0.5 or places.max() > geometry.output_size - 0.5:
-        raise FaceError(
-            "the hole reaches out of the square around the face, where nothing can be made up;"
-            " keep it near the face, or crop the photograph and use --no-align"
+        code, metadata = code_files.load(given)  # type: ignore[arg-type]
+    name = name_of(given)
+    if tuple(code.shape) != shape:
+        raise ConfigError(
+            f"{name}: holds a code of {tuple(code.shape)}, and this model takes {shape}"
         )
+    if not bool(code.isfinite().all()):
+        raise ConfigError(f"{name}: holds values that are not finite")
+    crop = metadata.get("crop")
+    geometry = CropGeometry.from_dict(crop) if isinstance(crop, dict) else None
+    return Sample(None, _no_preview, geometry=geometry, codes=code, metadata=metadata)
+
+
+def named(samples: Iterable[Sample], given: Input) -> list[Sample]:
+    """Samples with the name, stem, origin and face number of the input that they were read from."""
+    samples = list(samples)
+    name, stem, origin = name_of(given), stem_of(given), origin_of(given)
+    several = len(samples) > 1
+    return [
+        replace(
+            sample,
+            name=name,
+            stem=f"{stem}-face{number}" if several else stem,
+            face=number,
+            origin=origin,
+        )
+        for number, sample in enumerate(samples, start=1)
+    ]
+
+
+def expand(inputs: Iterable[Input]) -> list[Input]:
+    """Inputs as they are, and of every folder the images in it; an empty folder stays itself."""
+    found: list[Input] = []
+    for given in inputs:
+        if is_file(given):
+            found += [path for path, _ in files_of([os.fsdecode(given)])]  # type: ignore[arg-type]
+        else:
+            found.append(given)
+    return found
+
+
+def _no_preview() -> Image.Image:
+    raise ConfigError("a code has no image to be compared with; leave --compare out")

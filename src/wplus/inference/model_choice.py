@@ -1,37 +1,18 @@
-"""Which model does a task: its own where one is shipped, the inversion encoder where that will do.
+"""Which model does a task: its own where one is shipped, or an inversion model where that will do.
 
-Super-resolution and inpainting can do without an encoder of their own: a code that explains what is
-known of the picture is found by refinement, and the inversion encoder, or the mean face, is where
-it starts.
+Super-resolution and inpainting can do without an encoder of their own: refinement finds a code that
+satisfies the constraint, starting from the inversion encoder's code or from the mean code.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from types import MappingProxyType
 
 import torch
 
 from wplus import models
 from wplus.errors import ConfigError, WeightsError
+from wplus.inference.options import Precision
 from wplus.psp import PSP
-from wplus.tasks import Task
-
-NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "inversion": "faces",
-        "frontalization": "faces-frontal",
-        "sketch": "faces-sketch",
-        "labels": "faces-labels",
-        "super_resolution": "faces-super",
-        "inpainting": "faces-inpainting",
-        "toonify": "faces-toon",
-    }
-)
-"""The shipped model of every task; it is used once `models.NAMED` has it."""
-
-BY_REFINEMENT = ("inversion", "super_resolution", "inpainting")
-"""Tasks that a model without an encoder of their own can do, by refinement."""
+from wplus.tasks import TASKS, Task
 
 
 def name_for(task: Task) -> str:
@@ -40,11 +21,11 @@ def name_for(task: Task) -> str:
     Raises:
         WeightsError: none is shipped; the message says how to train one.
     """
-    own = NAMES.get(task.name)
-    if own in models.NAMED:
-        return own
-    if task.name in BY_REFINEMENT:
-        return NAMES["inversion"] if NAMES["inversion"] in models.NAMED else models.DEFAULT
+    if task.model in models.NAMED:
+        return str(task.model)
+    if task.starts_from_inversion:
+        inversion = TASKS["inversion"].model
+        return str(inversion) if inversion in models.NAMED else models.DEFAULT
     raise WeightsError(
         f"no model is shipped for {task.name}; train one with `wplus train --task {task.name}"
         " --data DIR --out RUN` and name its file by --model"
@@ -52,14 +33,15 @@ def name_for(task: Task) -> str:
 
 
 def check(model: PSP, name: str, task: Task) -> None:
-    """Refuse a model of another task, whose encoder would read the input as something else.
+    """Refuse a model whose encoder would read the input as something else.
 
     Raises:
-        ConfigError: the model is of another task.
+        ConfigError: the model is of another kind of task.
     """
-    if model.config.task == task.name and model.encoder is not None:
+    if reads_source(model, task):
         return
-    if task.name in BY_REFINEMENT and (model.encoder is None or _reads_photographs(model)):
+    reads_photographs = model.config.task == "inversion" and model.config.source == "photo"
+    if task.starts_from_inversion and (model.encoder is None or reads_photographs):
         return
     if model.encoder is None:
         raise ConfigError(
@@ -67,39 +49,17 @@ def check(model: PSP, name: str, task: Task) -> None:
             f" `wplus train --task {task.name}`"
         )
     raise ConfigError(
-        f"{name}: was trained for {model.config.task}, not for {task.name}; name another --model"
+        f"{name}: was trained for {model.config.task}, not for {task.name}; use it by"
+        f" `wplus translate --task {model.config.task}`, or name another --model"
     )
 
 
-def has_own_encoder(model: PSP, task: Task) -> bool:
-    """Whether the model's encoder was trained for the task."""
-    return model.encoder is not None and model.config.task == task.name
+def reads_source(model: PSP, task: Task) -> bool:
+    """Whether the model's encoder reads the kind of source that the task has."""
+    return model.encoder is not None and model.config.source == task.source
 
 
-def _reads_photographs(model: PSP) -> bool:
-    return model.config.task == "inversion" and model.config.source == "photo"
-
-
-def load_for(
-    task: Task,
-    name: str | None = None,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> tuple[PSP, str]:
-    """The model that does a task, and its name.
-
-    Args:
-        task: which.
-        name: a name or a file, see `models.load`; None for the shipped one.
-        device: see `models.load`.
-        dtype: see `models.load`.
-
-    Raises:
-        ConfigError: the model is of another task, or makes no pictures.
-        WeightsError: no model is shipped for the task, or it cannot be fetched.
-        FormatError: the file is damaged, unsafe or unknown.
-    """
-    name = name_for(task) if name is None else name
-    model = models.load(name, device, dtype)
-    check(model, name, task)
-    return model, name
+def load(name: str, device: str | torch.device = "cpu", precision: Precision = "auto") -> PSP:
+    """`models.load` in the precision of the final image. Raises as it does."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return models.load(name, device, dtype)
