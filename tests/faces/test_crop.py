@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from wplus.errors import FaceError
-from wplus.faces import crop, from_landmarks, from_points, geometry, whole
+from wplus.faces import crop, from_landmarks, from_points, geometry, middle_square
 from wplus.faces.geometry import CropGeometry
 
 REFERENCE = Path(__file__).parent.parent / "reference" / "crops.npz"
@@ -116,7 +116,7 @@ def test_equals_the_slow_reading(name):
 
 def test_the_whole_of_a_picture_is_the_picture():
     picture = mosaic(1, 96, 96)
-    assert difference(crop(picture, whole((96, 96), 96), padding=False), picture).max() == 0
+    assert difference(crop(picture, middle_square((96, 96), 96), padding=False), picture).max() == 0
 
 
 def test_coordinates_of_crop_and_picture_agree():
