@@ -24,8 +24,12 @@ from wplus.training import config
 from wplus.training.config import GROUPS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wplus.generators import Generator
     from wplus.training.log import StepReport
 
+JSON = {"encoder_options", "corrector_options"}  # flags that take JSON
 QUIET = 30.0  # seconds between two lines of progress where there is no terminal
 TITLES = {
     "data": "Data",
@@ -43,7 +47,7 @@ def train(
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     **flags: Any,
 ) -> int:
-    """Train an encoder; the same command again resumes an interrupted run.
+    """Train an encoder or corrector; the same command again resumes an interrupted run.
 
     Settings come from the flags, then from the file of --config, then from the run itself if it
     exists, then from the paper. Ctrl-C finishes the current step, saves the state and ends.
@@ -70,8 +74,13 @@ def train(
     from wplus.training.loop import train as run
 
     keep_freed_memory()
+    components = None
+    if settings.network.corrector is not None:
+        from wplus.training import corrector
+
+        components = corrector.build(settings, _directions)
     with _reporting() as report:
-        result = run(settings, out, on_step=report)
+        result = run(settings, out, components=components, on_step=report)
     if result.rank == 0:
         lines = [f"{out}: {result.reason}, {result.step} of {result.steps} steps made"]
         if result.best:
@@ -82,23 +91,37 @@ def train(
     return 130 if result.signal == signal.SIGINT else 0
 
 
+def _directions(generator: Generator) -> Tensor:
+    """The ends (K, 2, L, style_dim) of the named directions of a generator, if it has any."""
+    import torch
+
+    from wplus.editing.directions import shipped
+
+    try:
+        named = shipped(generator).values()
+    except ConfigError:  # it is another generator
+        return torch.zeros(0)
+    return torch.stack([torch.stack([d.low * d.vector, d.high * d.vector]) for d in named])
+
+
 def tables(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags of a command line as the JSON form of a configuration.
 
     Raises:
-        ConfigError: --encoder-options is no JSON, or --loss is not name=weight.
+        ConfigError: options of a network are no JSON, or --loss is not name=weight.
     """
     content: dict[str, Any] = {name: flags[name] for name in ("task",) if name in flags}
     for name, group in GROUPS.items():
         names = [option.name for option in group.options()]
         content[name] = {flag: flags[flag] for flag in names if flag in flags}
     content["losses"] |= _weights(flags.get("loss") or ())
-    options = content["network"].get("encoder_options")
-    if options is not None:
+    for name in JSON & content["network"].keys():
+        text = content["network"][name]
         try:
-            content["network"]["encoder_options"] = json.loads(options)
+            content["network"][name] = None if text is None else json.loads(text)
         except ValueError as error:
-            raise ConfigError(f"--encoder-options {options}: is no JSON ({error})") from None
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} {text}: is no JSON ({error})") from None
     return content
 
 
@@ -135,7 +158,7 @@ def signature() -> inspect.Signature:
                 consume_multiple=True,
                 negative_iterable=(),
             )
-            hint = str if option.name == "encoder_options" else option.hint
+            hint = str if option.name in JSON else option.hint
             parameters.append(_flag(option.name, Annotated[hint | None, about]))
         if name == "losses":
             about = Parameter(

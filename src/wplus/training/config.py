@@ -84,6 +84,13 @@ class NetworkSettings(Settings):
         default_factory=dict,
         metadata={"about": "Arguments of the encoder, as JSON.", "changeable": False},
     )
+    corrector: str | None = setting(
+        None, "Train a corrector of this kind for the model of --init, such as features."
+    )
+    corrector_options: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata={"about": "Arguments of the corrector, as JSON.", "changeable": False},
+    )
     trunk: str = setting(
         "auto",
         "Initialization of the trunk: a face network's file (model_ir_se50.pth for pyramid), none,"
