@@ -26,7 +26,7 @@ from wplus.images import resize
 from wplus.losses import LossInputs, Objective
 from wplus.models.registry import CORRECTORS
 from wplus.psp import PSP
-from wplus.tasks import find
+from wplus.tasks import TASKS
 from wplus.training.config import TrainConfig
 from wplus.training.datasets import Prepare, open_data
 from wplus.training.setup import Placed, build_objective, digest
@@ -272,7 +272,7 @@ def build(
         corrector.calibrate(features, resize(base.decode(codes), corrector.input_size))
     model = PSP(base.encoder, base.generator, replace(base.config, corrector=part), corrector)
     model.mean_codes = base.mean_codes
-    mixture, validation = open_data(config, find(config.task), model.generator)
+    mixture, validation = open_data(config, TASKS.find(config.task), model.generator)
     ends = directions(model.generator) if directions else torch.zeros(0)
     objective = build_objective(config, model.generator)
     return CorrectorComponents(model, objective, mixture, validation, ends)
