@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,9 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wplus import tasks
+from wplus.cli.train import tables
 from wplus.errors import ConfigError
-from wplus.losses import LOSSES, LPIPS, IdentityLoss, SimilarityLoss
+from wplus.losses import LOSSES, LPIPS, IdentityLoss, Loss, NetworkLoader, SimilarityLoss
 from wplus.losses.objective import LossInputs, Objective
+from wplus.losses.registry import networks_for
+from wplus.training.config import TrainConfig
 
 MEAN = torch.linspace(-1, 1, 6 * 12).view(6, 12)
 
@@ -284,3 +291,40 @@ def test_every_task_has_an_objective(
     objective = Objective(weights, {"lpips": lpips, "identity": identity, "similarity": similarity})
     terms = {LOSSES[name].terms[0] for name, weight in weights.items() if weight}
     assert terms == set(objective.names) - {"id_gain", "loss"}
+
+
+@pytest.fixture
+def toy() -> Iterator[Loss]:
+    """A loss of one's own: the mean brightness, weighed against a network's."""
+
+    def brightness(inputs: LossInputs, network: nn.Module | None) -> dict[str, Tensor]:
+        assert network is not None
+        return {"toy": network(inputs.image).mean(), "toy_max": inputs.image.max()}
+
+    mean = NetworkLoader("half", lambda variant: nn.LeakyReLU(0.5))
+    row = Loss("toy", "Brightness.", brightness, terms=("toy", "toy_max"), network=mean)
+    yield LOSSES.register(row)
+    LOSSES.unregister("toy")
+
+
+def test_a_registered_loss_is_weighed_by_tasks_settings_and_flags(toy: Loss) -> None:
+    made = TrainConfig.parse({"losses": {"toy": 0.5}})
+    assert made.weights["toy"] == 0.5
+    assert TrainConfig.parse(json.loads(made.to_json())).weights == made.weights
+    assert tables({"loss": ("toy=0.5",)})["losses"] == {"toy": 0.5}
+    [loader] = networks_for(["toy"])
+    objective = Objective({"l2": 1.0, "toy": 0.5}, {loader.name: loader.load(None)})
+    target, output = pictures(2), pictures(3)
+    found = computed(objective, target, target, output, MEAN[None], MEAN)
+    bright = functional.leaky_relu(output, 0.5).mean()
+    expected = (output - target).square().mean() + 0.5 * bright
+    torch.testing.assert_close(found["loss"], expected)
+    assert objective.names == ("l2", "toy", "toy_max", "loss")
+    assert found["toy_max"] == output.max()
+
+
+def test_listing_losses_needs_no_torch() -> None:
+    code = (
+        "import sys, wplus.tasks; from wplus.losses import LOSSES; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

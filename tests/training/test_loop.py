@@ -13,6 +13,7 @@ import torch
 import toy
 from outcomes import lines
 from PIL import Image
+from safetensors.torch import load_file
 from toy import tiny
 
 import wplus
@@ -23,7 +24,7 @@ from wplus.data.base import collate
 from wplus.errors import ConfigError, WplusError
 from wplus.losses.objective import Objective
 from wplus.psp import PSP
-from wplus.training import loop, state
+from wplus.training import loop, state, validation
 from wplus.training.log import StepReport
 from wplus.training.loop import train
 
@@ -280,3 +281,30 @@ def test_a_refused_run_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.Monk
             train(settings, tmp_path / name)
     assert not (tmp_path / "run").exists() and not (tmp_path / "deep" / "run").exists()
     assert (tmp_path / "kept").is_dir()
+
+
+@pytest.mark.parametrize("optimizer", ["ranger", "adamw", "muon"])
+@pytest.mark.parametrize("rate", [1e4, 1e20, 1e308])
+def test_an_exploding_run_ends_with_one_line(tmp_path: Path, rate: float, optimizer: str) -> None:
+    settings = {"learning_rate": rate, "optimizer": optimizer, "steps": 60, "save_every": 1}
+    with pytest.raises(WplusError) as error:
+        toy.run(tmp_path, **settings, validate_every=2, keep=99)
+    said = str(error.value)
+    assert said.startswith(f"{tmp_path}: ")
+    assert "lower learning_rate" in said
+    assert "\n" not in said
+    for path in (*state.states(tmp_path), *tmp_path.glob("*.safetensors")):
+        for name, value in load_file(path).items():
+            if not name.startswith("optimizer."):
+                assert value.isfinite().all(), (path.name, name)
+
+
+def test_a_failing_preview_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no image")
+
+    monkeypatch.setattr(validation, "draw", fail)
+    assert toy.run(tmp_path, steps=6).step == 6
+    assert "step 6: no preview could be drawn (no image)" in caplog.text
