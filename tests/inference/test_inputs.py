@@ -14,6 +14,7 @@ from wplus.errors import FaceError, ImageError
 from wplus.inference.inputs import Sample
 from wplus.inference.options import Options
 from wplus.inference.readers import Request, read_samples
+from wplus.inference.results import describe
 from wplus.sources import SOURCES
 from wplus.sources.kind import SourceOptions
 from wplus.sources.low_resolution import degrade, shrink_and_enlarge
@@ -165,3 +166,10 @@ def test_a_painted_face_is_found_all_the_same(tmp_path: Path) -> None:
     assert painted.photo is not None
     magenta = painted.photo[:, [0, 2]].amin(dim=1) - painted.photo[:, 1]
     assert float(magenta.max()) < 1.0  # of 2: nothing of the paint is left to be seen
+
+
+def test_messages_name_an_input_once() -> None:
+    for name in ("a.jpg", "bad\nerror: disk.jpg", "\x1b[31mred.jpg"):
+        shown = name if name.isprintable() else ascii(name)
+        assert describe(name, ImageError("is no image")) == f"{shown}: is no image"
+        assert describe(name, ImageError(f"{shown}: is no image")) == f"{shown}: is no image"

@@ -20,6 +20,7 @@ from wplus.inference.crops import PREVIEW_SIZE, cut, find_crops
 from wplus.inference.inputs import Input, Sample, name_of, stem_of, stored_image
 from wplus.inference.low_resolution import SMALLEST, read_small, shrink
 from wplus.inference.options import Options
+from wplus.inference.results import describe
 from wplus.optimize import Constraint
 from wplus.registry import Registry
 from wplus.sources import SOURCES, Source
@@ -77,7 +78,7 @@ def read_samples(request: Request) -> list[Sample]:
     try:
         return list(read(request))
     except ImageError as error:
-        raise ImageError(str(error) if name in str(error) else f"{name}: {error}") from error
+        raise ImageError(describe(name, error)) from error
 
 
 def read_photographs(given: Input, align: bool, all_faces: bool = False) -> list[Sample]:

@@ -58,5 +58,6 @@ class Result:
 
 def describe(name: str, error: Exception) -> str:
     """One line about an error that names the input once."""
+    shown = name if name.isprintable() else ascii(name)  # as `images` writes it
     reason = " ".join(str(error).split())
-    return reason if name in reason else f"{name}: {reason}"
+    return reason if name in reason or shown in reason else f"{shown}: {reason}"
