@@ -12,26 +12,36 @@ Where the two differ from each other, the PyTorch names and layouts are the comm
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from wplus.errors import FormatError
+from wplus.formats.nvidia_records import (
+    ALLOWED,
+    FILTER,
+    LR_MULTIPLIER,
+    MODULES,
+    Found,
+    Module,
+    Network,
+    StoredTensor,
+    optional,
+    refuse_labels,
+    require,
+)
+from wplus.formats.nvidia_tensorflow import from_tensorflow
 from wplus.formats.opening import line, shown
-from wplus.formats.pickled_arrays import Allowed, Sealed
-from wplus.formats.pickles import Record, read_pickle
+from wplus.formats.pickles import read_pickle
 from wplus.formats.strict import check_names
-from wplus.formats.torch_files import TENSORS, Storage, read_torch, view_of
+
+__all__ = ["ALLOWED", "CLAMP", "MODULES", "is_nvidia", "read", "translate"]
 
 CLAMP = 256.0  # of activations, in every published network of StyleGAN2-ADA's PyTorch version
-LR_MULTIPLIER = 0.01  # of our mapping network; another one is folded into the weights
-FILTER = [1, 3, 3, 1]
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -58,10 +68,10 @@ def translate(content: object, what: str) -> tuple[dict[str, Any], dict[str, Ten
     try:
         network = _generator_of(content)
         del content  # the other networks are not needed any more
-        if isinstance(network, _Network):
-            return _translate(_from_tensorflow(network))
+        if isinstance(network, Network):
+            return _translate(from_tensorflow(network))
         return _translate(
-            _from_torch(network) if isinstance(network, _Module) else _from_state(network)
+            _from_torch(network) if isinstance(network, Module) else _from_state(network)
         )
     except FormatError as error:
         raise FormatError(f"{what}: {error}") from None
@@ -70,127 +80,28 @@ def translate(content: object, what: str) -> tuple[dict[str, Any], dict[str, Ten
         raise FormatError(f"{what}: is not laid out as expected ({reason})") from None
 
 
-class _Found(NamedTuple):
-    """A generator in the names of the PyTorch version."""
-
-    tensors: dict[str, _Tensor | Tensor]
-    clamp: float | None
-    lr_multiplier: float
-    use_noise: bool
-
-
-# ------------------------------------------------------------------------ what a pickle leaves
-
-
-class _Tensor(NamedTuple):
-    """A tensor as it was pickled: the bytes of a `torch.save`d storage, and a view of it."""
-
-    storage: bytes
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    def read(self) -> Tensor:
-        """The tensor, in its own memory."""
-        saved = read_torch(self.storage)
-        if not isinstance(saved, Storage) or not saved.numbers.is_floating_point():
-            raise FormatError("holds a tensor that is not of floating-point numbers")
-        if math.prod(self.size) > saved.numbers.numel():
-            raise FormatError("holds a tensor that is larger than its data")
-        make, _ = view_of(saved, self.offset, self.size, self.stride)
-        return make().to(torch.float32).contiguous()
-
-
-class _Module(NamedTuple):
-    """A PyTorch module: the name of its class and its attributes."""
-
-    name: str
-    state: dict[str, Any]
-
-
-class _Network(metaclass=Sealed):
-    """A TensorFlow network: name, settings, variables and sub-networks, in a dict."""
-
-    __slots__ = ("state",)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.state = state
-
-
-def _persistent_object(meta: dict[str, Any]) -> _Module:
-    name, state = meta["class_name"], meta["state"]
-    if not isinstance(name, str) or not isinstance(state, dict):
-        raise FormatError("is damaged: it holds a module without a name or a state")
-    return _Module(name, state)  # no copy: one state may be handed over many times
-
-
-def _storage(blob: bytes) -> bytes:
-    return blob
-
-
-def _rebuild_tensor(
-    storage: Any, offset: int, size: Any, stride: Any, *training: object
-) -> _Tensor:
-    if not isinstance(storage, bytes):
-        raise FormatError("holds a tensor without data")
-    return _Tensor(storage, offset, tuple(size), tuple(stride))
-
-
-def _rebuild_parameter(data: _Tensor, *training: object) -> _Tensor:
-    return data
-
-
-MODULES: Allowed = {
-    **TENSORS,
-    ("dnnlib.util", "EasyDict"): Record,
-    ("dnnlib.tflib.network", "Network"): _Network,
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_object,
-}
-"""What network pickles of either kind name, beside their tensors."""
-
-ALLOWED: Allowed = {
-    **MODULES,
-    ("torch.storage", "_load_from_bytes"): _storage,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-}
-"""All that the network pickles of either kind name."""
-
-
 def is_nvidia(content: object) -> bool:
     """Whether something unpickled is of one of NVIDIA's layouts."""
     if isinstance(content, Mapping):
         return "G_ema" in content or any(_SIZE.match(str(name)) for name in content)
-    return isinstance(content, tuple | _Module | _Network)
+    return isinstance(content, tuple | Module | Network)
 
 
-def _generator_of(content: object) -> _Module | _Network | Mapping[str, Any]:
+def _generator_of(content: object) -> Module | Network | Mapping[str, Any]:
     if isinstance(content, tuple) and len(content) == 3:
         content = content[2]  # G, D, Gs
     elif isinstance(content, Mapping) and "G_ema" in content:
         content = content["G_ema"]
     if isinstance(content, Mapping) and not any(_SIZE.match(str(name)) for name in content):
         raise FormatError("holds no generator: a network pickle has one under 'G_ema'")
-    if not isinstance(content, _Module | _Network | Mapping):
+    if not isinstance(content, Module | Network | Mapping):
         raise FormatError("is a pickle, but not a network of NVIDIA's StyleGAN2")
     return content
 
 
-def _require(what: str, value: object, expected: object) -> None:
-    if not isinstance(value, str | int | float | bool | list | tuple | None):
-        value = type(value).__name__
-    if value != expected:
-        raise FormatError(f"is a generator with {what} {shown(repr(value))}; ours has {expected!r}")
-
-
-def _refuse_labels(count: Any) -> None:
-    if count:
-        raise FormatError(f"is a conditional generator ({int(count)} labels); ours takes none")
-
-
-def _from_state(state: Mapping[str, Any]) -> _Found:
+def _from_state(state: Mapping[str, Any]) -> Found:
     """A `state_dict`, which has no settings: those of StyleGAN2-ADA's own training are taken."""
-    tensors: dict[str, _Tensor | Tensor] = {}
+    tensors: dict[str, StoredTensor | Tensor] = {}
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise FormatError(f"holds something else than a tensor at {shown(str(name))}")
@@ -201,29 +112,29 @@ def _from_state(state: Mapping[str, Any]) -> _Found:
     if any(name.startswith("synthesis.input.") for name in tensors):
         raise FormatError("is a StyleGAN3 generator; only StyleGAN2 can be read")
     stored = any(name.endswith(".noise_strength") for name in tensors)
-    return _Found(tensors, clamp=CLAMP, lr_multiplier=LR_MULTIPLIER, use_noise=stored)
+    return Found(tensors, clamp=CLAMP, lr_multiplier=LR_MULTIPLIER, use_noise=stored)
 
 
 # --------------------------------------------------------------------------------- PyTorch's
 
 
-def _from_torch(root: _Module) -> _Found:
+def _from_torch(root: Module) -> Found:
     modules = dict(_walk(root))
     if "synthesis.input" in modules:
         raise FormatError("is a StyleGAN3 generator; only StyleGAN2 can be read")
     if "synthesis" not in modules or "mapping" not in modules:
         raise FormatError(f"holds a {shown(root.name)}, not a StyleGAN2 generator")
-    _refuse_labels(root.state.get("c_dim"))
-    _require("a number of colors of", root.state.get("img_channels", 3), 3)
-    tensors: dict[str, _Tensor | Tensor] = {}
+    refuse_labels(root.state.get("c_dim"))
+    require("a number of colors of", root.state.get("img_channels", 3), 3)
+    tensors: dict[str, StoredTensor | Tensor] = {}
     clamps, multipliers, noises = set(), set(), set()
     for name, module in modules.items():
         state = module.state
-        _require("an architecture", state.get("architecture", "skip"), "skip")
+        require("an architecture", state.get("architecture", "skip"), "skip")
         if "affine" not in name:
-            _require("an activation", state.get("activation", "lrelu"), "lrelu")
+            require("an activation", state.get("activation", "lrelu"), "lrelu")
         if "conv_clamp" in state:
-            clamps.add(_optional(state["conv_clamp"]))
+            clamps.add(optional(state["conv_clamp"]))
         if re.fullmatch(r"mapping\.fc\d+", name):
             multipliers.add(float(state.get("bias_gain", LR_MULTIPLIER)))
         if "use_noise" in state:
@@ -232,12 +143,12 @@ def _from_torch(root: _Module) -> _Found:
             if leaf == "resample_filter":
                 _check_filter(value)
             elif value is not None:
-                if not isinstance(value, _Tensor | Tensor):
+                if not isinstance(value, StoredTensor | Tensor):
                     raise FormatError(f"holds something else than a tensor at {shown(name)}")
                 tensors[f"{name}.{leaf}"] = value
     if max(len(clamps), len(multipliers), len(noises)) > 1:
         raise FormatError("is a generator whose layers differ in their settings; ours cannot")
-    return _Found(
+    return Found(
         tensors,
         clamp=clamps.pop() if clamps else None,
         lr_multiplier=multipliers.pop() if multipliers else LR_MULTIPLIER,
@@ -245,7 +156,7 @@ def _from_torch(root: _Module) -> _Found:
     )
 
 
-def _walk(root: _Module) -> Iterator[tuple[str, _Module]]:
+def _walk(root: Module) -> Iterator[tuple[str, Module]]:
     """Every module below `root` with its dotted name; a file may well hold a circle."""
     queue = [("", root)]
     for count, (prefix, module) in enumerate(queue):
@@ -253,13 +164,13 @@ def _walk(root: _Module) -> Iterator[tuple[str, _Module]]:
             raise FormatError("holds more modules than a generator has")
         yield prefix, module
         for name, child in module.state["_modules"].items():
-            if isinstance(child, _Module):
+            if isinstance(child, Module):
                 queue.append((f"{prefix}.{name}".lstrip("."), child))
 
 
 def _check_filter(value: object) -> None:
     taps = torch.tensor(FILTER, dtype=torch.float32) / sum(FILTER)
-    if isinstance(value, _Tensor) and value.size == (4, 4):
+    if isinstance(value, StoredTensor) and value.size == (4, 4):
         value = value.read()
     if (
         not isinstance(value, Tensor)
@@ -269,99 +180,10 @@ def _check_filter(value: object) -> None:
         raise FormatError(f"is a generator with another resampling filter; ours has {FILTER}")
 
 
-# ------------------------------------------------------------------------------ TensorFlow's
-
-_TF_LAYERS = {"Conv": "conv1", "Conv0_up": "conv0", "Conv1": "conv1", "ToRGB": "torgb"}
-_TF_LEAVES = {
-    "weight": "weight",
-    "bias": "bias",
-    "noise_strength": "noise_strength",
-    "mod_weight": "affine.weight",
-    "mod_bias": "affine.bias",
-}
-
-
-def _from_tensorflow(network: _Network) -> _Found:
-    settings = network.state["static_kwargs"]
-    parts = network.state.get("components", {})
-    if not isinstance(parts.get("synthesis"), _Network) or "mapping" not in parts:
-        raise FormatError("holds a network that is no generator of StyleGAN2")
-    synthesis = _variables(parts["synthesis"])
-    if any("StyleMod" in name or "ToRGB_lod" in name for name in synthesis):
-        raise FormatError("is a StyleGAN generator of before config E; only StyleGAN2 can be read")
-    _refuse_labels(settings.get("label_size"))
-    for what, key, expected in (
-        ("a number of colors of", "num_channels", 3),
-        ("an architecture", "architecture", "skip"),
-        ("an activation", "nonlinearity", "lrelu"),
-        ("a mapping activation", "mapping_nonlinearity", "lrelu"),
-        ("normalized latents", "normalize_latents", True),
-    ):
-        _require(what, settings.get(key, expected), expected)
-    kernel = settings.get("resample_kernel", FILTER)
-    _require("a resampling filter", kernel if kernel is None else list(kernel), FILTER)
-    tensors: dict[str, _Tensor | Tensor] = {}
-    for name, value in synthesis.items():
-        tensors[_tf_name(name)] = _tf_tensor(name, value)
-    for name, value in _variables(parts["mapping"]).items():
-        tensors[re.sub(r"Dense(\d+)/", r"mapping.fc\1.", name)] = _tf_tensor(name, value)
-    for name, value in _variables(network).items():
-        if name == "dlatent_avg":
-            tensors["mapping.w_avg"] = _tf_tensor(name, value)
-        elif name != "lod":  # of progressive growing
-            tensors[name] = _tf_tensor(name, value)
-    return _Found(
-        tensors,
-        clamp=_optional(settings.get("conv_clamp")),
-        lr_multiplier=float(settings.get("mapping_lrmul", LR_MULTIPLIER)),
-        use_noise=bool(settings.get("use_noise", True)),
-    )
-
-
-def _variables(network: _Network) -> dict[str, Any]:
-    return dict(network.state["variables"])
-
-
-def _tf_name(name: str) -> str:
-    """The PyTorch name of a synthesis variable; a name that says nothing stays, to be refused."""
-    if found := re.fullmatch(r"noise(\d{1,2})", name):
-        index = int(found[1])
-        layer = "conv0" if index % 2 else "conv1"
-        return f"synthesis.b{2 ** ((index + 5) // 2)}.{layer}.noise_const"
-    if name == "4x4/Const/const":
-        return "synthesis.b4.const"
-    size, layer, leaf = (*name.split("/"), "", "")[:3]
-    if layer not in _TF_LAYERS or leaf not in _TF_LEAVES:
-        return f"synthesis/{name}"
-    return f"synthesis.b{size.partition('x')[0]}.{_TF_LAYERS[layer]}.{_TF_LEAVES[leaf]}"
-
-
-def _tf_tensor(name: str, value: Any) -> Tensor:
-    if not isinstance(value, np.ndarray | np.generic):  # nested lists could be of any size
-        raise FormatError(f"holds {shown(name)}, which is not an array")
-    array = np.asarray(value)
-    if array.dtype.kind != "f":
-        raise FormatError(f"holds {shown(name)} in numbers that are not floating-point")
-    leaf = name.rpartition("/")[2]
-    if array.ndim == 4 and leaf == "weight":
-        array = array.transpose(3, 2, 0, 1)
-        if "Conv0_up" in name:
-            array = array[:, :, ::-1, ::-1]
-    elif array.ndim == 2 and leaf in ("weight", "mod_weight"):
-        array = array.T
-    elif leaf == "mod_bias":
-        array = array + 1
-    elif leaf == "const":
-        array = array[0]
-    elif re.fullmatch(r"noise\d+", leaf):
-        array = array[0, 0]
-    return torch.from_numpy(np.array(array, np.float32, order="C"))
-
-
 # -------------------------------------------------------------------------------- to our names
 
 
-def _translate(found: _Found) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _translate(found: Found) -> tuple[dict[str, Any], dict[str, Tensor]]:
     names = found.tensors
     resolution = max((int(m[1]) for m in map(_SIZE.match, names) if m), default=0)
     if resolution < 8 or resolution & (resolution - 1):
@@ -378,7 +200,7 @@ def _translate(found: _Found) -> tuple[dict[str, Any], dict[str, Tensor]]:
     state = {}
     for theirs, ours in stored.items():
         value = names[theirs]
-        state[ours] = value.read() if isinstance(value, _Tensor) else value.float()
+        state[ours] = value.read() if isinstance(value, StoredTensor) else value.float()
     state["constant"] = state["constant"][None]
     for theirs, ours in table.items():
         if theirs.endswith("noise_const"):
@@ -432,7 +254,3 @@ def _widths(state: Mapping[str, Tensor], resolution: int) -> dict[str, int]:
             f"is a generator with channels {list(widths.values())}; ours halve with every doubling"
         )
     return {"style_dim": style_dim, "channel_base": base, "channel_max": top}
-
-
-def _optional(number: Any) -> float | None:
-    return None if number is None else float(number)
