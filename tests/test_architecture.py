@@ -24,6 +24,7 @@ ROOMS = [
     "progress",
     "schedules",
     "config",
+    "image_files",
     "images",
     "nn",
     "latents",

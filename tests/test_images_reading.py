@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from wplus import images
+from wplus import image_files, images
 from wplus.errors import ImageError
 
 
@@ -309,7 +309,7 @@ def test_half_a_picture_is_refused(tmp_path):
     progressive = io.BytesIO()
     scene(400, 300).save(progressive, "JPEG", progressive=True)
     (tmp_path / "p.jpg").write_bytes(progressive.getvalue()[:-200])
-    assert "cut short" in refusal(tmp_path / "p.jpg")
+    assert "truncated" in refusal(tmp_path / "p.jpg")
 
 
 def test_too_small(tmp_path):
@@ -329,7 +329,7 @@ def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path):
     (tmp_path / "phone.png").write_bytes(png(16_320, 12_240))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with images._guards_of_pillow_set(), Image.open(tmp_path / "phone.png") as picture:
+        with image_files._guards_of_pillow_set(), Image.open(tmp_path / "phone.png") as picture:
             assert picture.size == (16_320, 12_240)
 
 
@@ -339,7 +339,7 @@ def test_settings_of_pillow_come_back_after_threads_overlap(tmp_path):
     inside, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with images._guards_of_pillow_set():
+        with image_files._guards_of_pillow_set():
             inside.set()
             leave.wait(5)
 

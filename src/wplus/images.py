@@ -1,9 +1,8 @@
-"""Picture files, Pillow pictures and tensors in [-1, 1]; the only home of 127.5.
+"""Image files, Pillow images and tensors in [-1, 1]; the only home of 127.5.
 
-Whatever a user has becomes one thing: an upright 8-bit sRGB picture. `read` obeys the EXIF
-rotation, takes the first frame, lays transparency over white, follows an embedded color profile and
-brings 16-bit, float and CMYK data to 8-bit RGB. What cannot be shown whole is refused with one
-line: half a picture is never returned.
+Whatever a user has becomes an upright 8-bit sRGB image. `read` obeys the EXIF rotation, takes the
+first frame, lays transparency over white, follows an embedded color profile and brings 16-bit,
+float and CMYK data to 8-bit RGB. `image_files` opens the files.
 """
 
 from __future__ import annotations
@@ -12,29 +11,25 @@ import io
 import logging
 import math
 import os
-import stat
-import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from wplus.errors import ImageError
 from wplus.files import atomic
+from wplus.image_files import FORMATS as FORMATS
+from wplus.image_files import MAX_MEGAPIXELS as MAX_MEGAPIXELS
+from wplus.image_files import MIN_SIDE as MIN_SIDE
+from wplus.image_files import Source, naming, printable, read_stored
 
 logger = logging.getLogger(__name__)
 
-# Pillow's names of what is read. Closed, because some of its other readers start programs (EPS) or
-# take any bytes for a picture (TGA). HEIF counts only where a plug-in has registered it.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "HEIF")
-MAX_MEGAPIXELS = 200  # the largest telephone cameras give 199.8; as RGB that is 0.8 GB of memory
-MIN_SIDE = 16  # pixels; below this there is no face and nothing to translate
 WORKING_SIZE = 256
 """Side in pixels at which encoders read images and losses compare them ("Encoding in Style", 4)."""
 
@@ -45,130 +40,20 @@ SUFFIXES = {
     ".jpeg": ("JPEG", {"L", "RGB"}, {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"RGB", "RGBA"}, {"quality": 95}),
 }
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
-def read(path: str | os.PathLike[str]) -> Image.Image:
-    """The picture of a file: mode RGB, upright, sRGB, over white; the first frame of several.
+def read(source: Source) -> Image.Image:
+    """The image of a file: mode RGB, upright, sRGB, over white; the first frame of several.
+
+    Args:
+        source: a path, or the bytes of a file.
 
     Raises:
-        ImageError: one line that names the file: missing, a folder, empty, not readable, not a
-            picture of the `FORMATS`, cut short or damaged, below `MIN_SIDE` pixels a side, or above
-            `MAX_MEGAPIXELS` (refused from its header, before anything is decoded).
+        ImageError: see `image_files.read_stored`.
     """
-    name = _printable(path)
-    try:
-        _check_file(name, Path(path))
-        with (
-            Path(path).open("rb") as file,
-            _guards_of_pillow_set(),
-            Image.open(file, formats=_formats()) as picture,
-        ):
-            if min(picture.size) < MIN_SIDE:
-                size = "x".join(map(str, picture.size))
-                raise ImageError(f"{name}: {size} is too small; {MIN_SIDE} pixels a side needed")
-            picture.load()
-            return to_rgb(_upright(picture))
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{name}: there is no such file") from error
-    except PermissionError as error:
-        raise ImageError(f"{name}: may not be read (permission denied)") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name}: is no picture or a damaged one; what is read: JPEG, PNG, WebP, TIFF, BMP, "
-            "GIF, AVIF, JPEG 2000 and PPM (convert HEIC, SVG and raw files)"
-        ) from error
-    except Image.DecompressionBombError as error:
-        limit = f"the limit of {MAX_MEGAPIXELS} megapixels"
-        raise ImageError(f"{name}: is above {limit}; shrink it first") from error
-    except MemoryError as error:
-        raise ImageError(f"{name}: too large for the memory of this machine") from error
-    except Exception as error:  # decoders raise all kinds on damaged files: struct, zlib, KeyError
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, OSError) and error.errno is not None:
-            raise ImageError(f"{name}: cannot be read ({error.strerror})") from error
-        raise ImageError(f"{name}: is damaged or cut short ({reason})") from error
-
-
-def _check_file(name: str, path: Path) -> None:
-    try:
-        status = path.stat()
-    except ValueError as error:  # a zero byte in the name
-        raise ImageError(f"{name}: is not a file name ({error})") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError(f"{name}: is a folder, not a picture; name the pictures in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError(f"{name}: is not a regular file")
-    if status.st_size == 0:
-        raise ImageError(f"{name}: the file is empty")
-
-
-def _printable(path: str | os.PathLike[str]) -> str:
-    """The path as one line, whatever characters are in it."""
-    name = os.fsdecode(path)
-    return name if name.isprintable() else ascii(name)
-
-
-def _formats() -> list[str]:
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
-
-
-_guard_lock = threading.Lock()
-_guard_users = 0
-_guard_saved: tuple[warnings.catch_warnings[None], int | None] | None = None
-
-
-@contextmanager
-def _guards_of_pillow_set() -> Iterator[None]:
-    """Our limit in Pillow's guard against huge pictures, and none of its warnings, while reading.
-
-    Pillow warns above its limit and refuses above twice its limit, hence the half; it looks at the
-    header of the file and of the parts in it, so nothing is decoded before.
-
-    Both are settings of the whole process, so threads that read at once share one change: the first
-    one in makes it and the last one out takes it back. (Each saving and restoring for itself would
-    leave the change in place for good when they overlap.)
-    """
-    global _guard_users, _guard_saved
-    with _guard_lock:
-        if _guard_users == 0:
-            quiet = warnings.catch_warnings()
-            quiet.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-            _guard_saved = (quiet, Image.MAX_IMAGE_PIXELS)
-            Image.MAX_IMAGE_PIXELS = MAX_MEGAPIXELS * 1_000_000 // 2
-        _guard_users += 1
-    try:
-        yield
-    finally:
-        with _guard_lock:
-            _guard_users -= 1
-            if _guard_users == 0 and _guard_saved is not None:
-                quiet, Image.MAX_IMAGE_PIXELS = _guard_saved
-                _guard_saved = None
-                quiet.__exit__(None, None, None)
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """Obey the EXIF orientation. Pillow has already turned TIFF files, and then reports 1."""
-    try:
-        turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
-    except Exception as error:  # broken EXIF is no reason to lose a good picture
-        logger.debug("EXIF ignored: %s", error)
-        return picture
-    return picture if turn is None else picture.transpose(turn)
+    image = read_stored(source)
+    with naming(source):
+        return to_rgb(image)
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -200,20 +85,32 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return page
 
 
-def _to_gray(picture: Image.Image) -> Image.Image:
+def _to_gray(image: Image.Image) -> Image.Image:
     """Mode L from deep gray (modes I, I;16, F), rounded to nearest.
 
-    The brightest value tells the depth: integers up to 255, 4095 or 65535 are 8, 12 or 16 bits, and
+    The brightest value sets the depth: integers up to 255, 4095 or 65535 are 8, 12 or 16 bits, and
     floats up to 1, 255 or 65535 likewise. Negative or larger values stretch lowest to highest.
     """
-    values = np.nan_to_num(np.asarray(picture).astype(np.float32), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    depths = (1.0, 255.0, 65535.0) if picture.mode == "F" else (255.0, 4095.0, 65535.0)
+    width, height = image.size
+    step = max(1, (1 << 22) // width)  # rows at a time, which bounds the memory
+
+    def bands() -> Iterator[NDArray[np.float32]]:
+        for top in range(0, height, step):
+            band = image.crop((0, top, width, min(top + step, height)))
+            values = np.asarray(band).astype(np.float32)
+            yield np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+
+    extremes = [(float(band.min()), float(band.max())) for band in bands()]
+    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+    depths = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 4095.0, 65535.0)
     if low >= 0 and high <= depths[-1]:
         low, high = 0.0, next(depth for depth in depths if high <= depth)
-    values -= low
-    values *= 255 / max(high - low, 1e-30)
-    return Image.fromarray(np.rint(values).astype(np.uint8))
+    gray = np.empty((height, width), np.uint8)
+    for i, band in enumerate(bands()):
+        band -= low
+        band *= 255 / max(high - low, 1e-30)
+        gray[i * step : i * step + len(band)] = np.rint(band)
+    return Image.fromarray(gray)
 
 
 def _follow_profile(colors: Image.Image, profile: bytes | None) -> Image.Image:
@@ -291,7 +188,7 @@ def save(
     Raises:
         ImageError: an unknown suffix, a tensor that is no image, or a file that cannot be written.
     """
-    name, suffix = _printable(path), Path(path).suffix.lower()
+    name, suffix = printable(path), Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise ImageError(f"{name}: pictures are written as {known}, not {suffix or 'no suffix'!r}")

@@ -50,7 +50,7 @@ def test_each_file_is_named(folders: tuple[Path, Path]) -> None:
     told = {str(Path(file).relative_to(folders[0].parent)): problem for file, problem in found}
     assert len(told) == len(found) == 11
     expected = {
-        "out/cut.jpg": "refused: is damaged or cut short",
+        "out/cut.jpg": "refused: is damaged or truncated",
         "out/corrupt.png": "refused: ",
         "out/empty.png": "refused: the file is empty",
         "out/text.jpg": "refused: is no picture",

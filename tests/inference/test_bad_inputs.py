@@ -128,8 +128,8 @@ def blank(size: tuple[int, int] = (300, 300)) -> Image.Image:
 SHARED = [
     ("text.png", b"hello", "is no picture or a damaged one; what is read: JPEG, PNG"),
     ("nothing.png", b"", "the file is empty"),
-    ("cut.jpg", (EXAMPLES / "portrait.jpg").read_bytes()[:60000], "is damaged or cut short"),
-    ("cut.png", (EXAMPLES / "sketches" / "1.png").read_bytes()[:9000], "is damaged or cut short"),
+    ("cut.jpg", (EXAMPLES / "portrait.jpg").read_bytes()[:60000], "is damaged or truncated"),
+    ("cut.png", (EXAMPLES / "sketches" / "1.png").read_bytes()[:9000], "is damaged or truncated"),
     ("one.png", Image.new("L", (1, 1)), "1x1 is too small"),
 ]
 PICTURES = [
