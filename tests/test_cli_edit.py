@@ -292,7 +292,7 @@ def test_bad_settings_of_find(folder: Path, tmp_path: Path) -> None:
     assert "--contrast x" in one_line(
         run(*common, "--data", folder, "--attributes", table, "--contrast", "x")
     )
-    assert "no photographs" in one_line(run(*common, "--data", tmp_path, "--attributes", table))
+    assert "in this folder" in one_line(run(*common, "--data", tmp_path, "--attributes", table))
     assert "names 1 of" in one_line(run(*common, "--data", folder, "--attributes", table))
     assert "no such file" in one_line(run(*common, "--data", folder, "--attributes", "gone.csv"))
     assert not (tmp_path / "o").exists()

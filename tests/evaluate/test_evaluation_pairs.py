@@ -39,7 +39,7 @@ def test_pictures_of_a_folder(tmp_path: Path) -> None:
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    for name, said in (("missing", "cannot"), ("file", "cannot"), ("empty", "no pictures")):
+    for name, said in (("missing", "cannot"), ("file", "cannot"), ("empty", "no images")):
         with pytest.raises(ConfigError, match=f"{name}: .*{said}"):
             Photographs(tmp_path / name)
 

@@ -1,7 +1,6 @@
 """The command `wplus`: each command parses, calls one library function and prints."""
 
 from wplus.cli import (
-    combine,
     directions,
     edit,
     evaluate,
@@ -15,7 +14,6 @@ from wplus.cli.app import app, main
 
 __all__ = [
     "app",
-    "combine",
     "directions",
     "edit",
     "evaluate",

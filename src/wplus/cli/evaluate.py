@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.table import Column
 
-from wplus.cli.app import (
-    DEFAULT_MODEL,
-    MODELS,
-    Device,
-    Json,
-    app,
-    bar,
-    device_of,
-    load_model,
-    show,
-    stages,
-)
+from wplus.cli.app import DEFAULT_MODEL, MODELS, Device, Json, app, device_of, load_model
 from wplus.cli.memory import keep_freed_memory
+from wplus.cli.terminal import print_error, print_json, print_path, print_table, progress_bar
 from wplus.evaluate.options import Options
 
 
@@ -59,14 +48,15 @@ def evaluate(
         model = load_model(options.model or DEFAULT_MODEL, device, precision)
     if options.refine:
         keep_freed_memory()
-    with bar(json_output) as progress:
-        where = device_of(device)
-        report, files = evaluate_files(options, model, out, where, progress=stages(progress))
+    with progress_bar(json_output) as bars:
+        report, files = evaluate_files(options, model, out, device_of(device), progress=bars)
     for failure in report.failures:
-        print(f"error: {failure.line}", file=sys.stderr)
+        print_error(failure.line)
     if json_output:
-        print(json.dumps(report.to_dict(), indent=2, allow_nan=False))
+        print_json(report.to_dict())
     else:
-        show(table(report))
-        print("\n".join([*remarks(report), *map(str, files)]))
+        (first, *heads), rows = table(report)
+        print_table([first, *(Column(head, justify="right") for head in heads)], rows)
+        for line in (*remarks(report), *files):
+            print_path(line)
     return 1 if report.failures else 0

@@ -1,4 +1,4 @@
-"""Directions in W+: what one unit of an edit adds to a code, and files of several of them.
+"""Directions in W+: what one unit of an edit adds to a code, and files of directions.
 
 A file is safetensors: a tensor for each direction, JSON in the metadata. Nothing is unpickled.
 """
@@ -32,19 +32,19 @@ _KEY = "directions"  # of the metadata
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """One way to move a code.
+    """A direction in W+.
 
     Attributes:
-        name: what it changes; also its option of `wplus edit`.
+        name: of the attribute that it changes; also its option of `wplus edit`.
         vector: (L, style_dim) float32, what amount 1 adds to a code.
         unit: what amount 1 is, in words: "degree of yaw".
-        low: below this amount pictures fall apart, or nothing more was tried.
+        low: below this amount images degrade, or nothing was tried.
         high: the same above.
         found: how it was found, in words.
         figures: measurements, by name, if any.
 
     Raises:
-        ConfigError: another shape, values that are not finite, or a range that is none.
+        ConfigError: another shape, values that are not finite, or low not below high.
     """
 
     name: str
@@ -69,6 +69,17 @@ class Direction:
     def layers(self) -> list[int]:
         """The styles that it moves."""
         return [i for i, row in enumerate(self.vector) if bool(row.any())]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Everything but name and vector, for JSON."""
+        return {
+            "unit": self.unit,
+            "range": [self.low, self.high],
+            "layers": self.layers,
+            "found": self.found,
+            "figures": dict(self.figures or {}),
+        }
 
     def only(self, layers: Iterable[int]) -> Direction:
         """The same at some styles, and zero at the others.
@@ -143,14 +154,7 @@ def save(
         if not torch.isfinite(half).all():
             raise FormatError(f"{path}: direction {direction.name!r} is too long for float16")
         tensors[direction.name] = half.contiguous()
-        about[direction.name] = {
-            "layers": layers,
-            "styles": len(direction.vector),
-            "unit": direction.unit,
-            "range": [direction.low, direction.high],
-            "found": direction.found,
-            "figures": dict(direction.figures or {}),
-        }
+        about[direction.name] = {"styles": len(direction.vector), **direction.about}
     texts = {name: json.dumps(value) for name, value in (metadata or {}).items() if name != _KEY}
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={**texts, _KEY: json.dumps(about)})

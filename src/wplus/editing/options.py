@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,10 +50,10 @@ class EditOptions:
     facial_hair: float | None = None
     bald: float | None = None
     directions: Path | None = None
-    direction: Sequence[str] = ()
-    sefa: Sequence[int] = ()
-    pca: Sequence[int] = ()
-    amount: Sequence[float] = ()
+    direction: tuple[str, ...] = ()
+    sefa: tuple[int, ...] = ()
+    pca: tuple[int, ...] = ()
+    amount: tuple[float, ...] = ()
     layers: str = "all"
 
     def __post_init__(self) -> None:
@@ -91,7 +90,7 @@ class ExploreOptions:
         directions: File of named directions, instead of the shipped one.
         count: Number of sefa or pca directions, the strongest first.
         columns: Number of amounts of each, 0 in the middle; odd.
-        reach: The largest amount either way; by default each direction's own range.
+        reach: The largest amount of either sign; by default each direction's own range.
         layers: Styles that may move: all, coarse, medium, fine, 64-256px, 8-17, …
         size: Side of each image in pixels.
     """
@@ -124,7 +123,7 @@ class MixOptions:
     layers: str = "fine"
     alpha: float = 1.0
     grid: bool = False
-    columns: Sequence[str] = ()
+    columns: tuple[str, ...] = ()
     size: int = 256
 
     def __post_init__(self) -> None:
@@ -177,3 +176,42 @@ class TransplantOptions:
         if (self.region is None) == (self.mask is None):
             raise ConfigError("use one of --region and --mask")
         _check("steps", self.steps, 1, 10_000)
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How directions are found.
+
+    Attributes:
+        data: Folders of photographs, cropped as FFHQ is.
+        attributes: CSV; the first column names photographs without their suffix, the others are
+            attributes.
+        only: These columns of the table; by default all that can be used.
+        contrast: For columns of words, which word is 0 and which is 1, as in
+            glasses=NoGlasses/ReadingGlasses; photographs with other words are left out.
+        samples: Find them on this many samples of the generator. By default 0 with an encoder, and
+            4000 without one.
+        seed: Of the samples.
+        layers: Styles that may move: all, coarse, medium, fine, 64-256px, 8-17, …, or several with
+            commas.
+    """
+
+    data: tuple[Path, ...]
+    attributes: Path
+    only: tuple[str, ...] = ()
+    contrast: tuple[str, ...] = ()
+    samples: int | None = None
+    seed: int = 0
+    layers: str = "all"
+
+    @property
+    def contrasts(self) -> dict[str, tuple[str, str]]:
+        """The words for 0 and 1 by column. Raises ConfigError."""
+        found = {}
+        for text in self.contrast:
+            column, equals, words = text.partition("=")
+            zero, slash, one = words.partition("/")
+            if not (equals and slash and column and zero and one):
+                raise ConfigError(f"--contrast {text}: use COLUMN=WORD/OTHER")
+            found[column] = (zero, one)
+        return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from wplus import images
-from wplus.editing.attributes import AttributeReader, Attributes
-from wplus.editing.directions import Direction
+from wplus.data import listing
+from wplus.editing.attributes import AttributeReader, Attributes, read_attributes
+from wplus.editing.directions import Direction, save
 from wplus.editing.fit import calibrate, draw_codes, fit_directions, read_codes
+from wplus.editing.options import SearchOptions
 from wplus.errors import ConfigError, ImageError
+from wplus.latents import layers_of
 from wplus.losses import load_mobilefacenet
 from wplus.nn.mobilefacenet import MobileFaceNet
 from wplus.progress import Progress, ProgressFor, silent
@@ -23,8 +26,8 @@ from wplus.psp import PSP
 
 logger = logging.getLogger(__name__)
 
-BATCH = 16
 LEAST = 50  # photographs or samples
+SAMPLES_WITHOUT_ENCODER = 4000
 FACES = 16  # samples on which the length of directions is tried
 SEED_OF_FACES = 1_000_003  # far from the seeds that directions are found on
 
@@ -44,6 +47,45 @@ class Search:
     shares: dict[str, float]
     photographs: int
     unreadable: list[str]
+
+
+def find_directions(
+    model: PSP,
+    options: SearchOptions,
+    out: Path,
+    name: str = "",
+    progress: ProgressFor = lambda stage: silent,
+) -> Search:
+    """Find a direction for every attribute of a table, and write them to a file.
+
+    Args:
+        model: see `search`.
+        options: photographs, table, and how.
+        out: the file of directions.
+        name: of the model, for the file.
+        progress: of each stage.
+
+    Raises:
+        ConfigError, FormatError: a folder or the table cannot be used; see `search`.
+        OSError: the file cannot be written.
+    """
+    table = read_attributes(options.attributes, options.only, options.contrasts)
+    found = [Path(path) for folder in options.data for _, path in listing.images_in(folder)]
+    samples = options.samples
+    if samples is None:
+        samples = SAMPLES_WITHOUT_ENCODER if model.encoder is None else 0
+    styles = layers_of(options.layers, model.generator.style_resolutions)
+    layers = None if options.layers == "all" else styles
+    result = search(model, found, table, samples, options.seed, layers, progress=progress)
+    metadata = {
+        "model": name,
+        "photographs": result.photographs,
+        "samples": samples,
+        "seed": options.seed,
+        "read": {attribute: round(share, 3) for attribute, share in result.shares.items()},
+    }
+    save(result.directions, out, metadata)
+    return result
 
 
 def search(
@@ -127,21 +169,6 @@ def _read(
     ids: list[str] = []
     features, codes = [], []
     unreadable: list[str] = []
-    for batch in _batches(paths, unreadable):
-        stems, faces = zip(*batch)
-        x = torch.cat(faces).to(model.device)
-        features.append(reader.features(x).cpu())
-        if encode:
-            codes.append(model.encode(x).cpu())
-        ids += stems
-        progress(len(ids), len(paths))
-    if not ids:
-        raise ConfigError(f"none of the {len(paths)} photographs can be read: {unreadable[0]}")
-    return ids, torch.cat(features), torch.cat(codes) if codes else torch.empty(0), unreadable
-
-
-def _batches(paths: Sequence[Path], unreadable: list[str]) -> Iterator[list[tuple[str, Tensor]]]:
-    batch: list[tuple[str, Tensor]] = []
     for path in paths:
         try:
             image = images.read(path)
@@ -150,11 +177,12 @@ def _batches(paths: Sequence[Path], unreadable: list[str]) -> Iterator[list[tupl
         except ImageError as error:
             unreadable.append(str(error))
             continue
-        batch.append(
-            (path.stem, images.to_tensor(images.middle_square(image, images.WORKING_SIZE)))
-        )
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        face = images.to_tensor(images.middle_square(image, images.WORKING_SIZE)).to(model.device)
+        features.append(reader.features(face).cpu())
+        if encode:
+            codes.append(model.encode(face).cpu())
+        ids.append(path.stem)
+        progress(len(ids), len(paths))
+    if not ids:
+        raise ConfigError(f"none of the {len(paths)} photographs can be read: {unreadable[0]}")
+    return ids, torch.cat(features), torch.cat(codes) if codes else torch.empty(0), unreadable

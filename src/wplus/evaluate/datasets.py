@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wplus import faces, images
+from wplus import images
 from wplus.data import listing
 from wplus.errors import ConfigError, FaceError, ImageError
 from wplus.evaluate.metrics import SIZE
 from wplus.evaluate.results import Failure
+from wplus.inference.readers import read_photographs
 from wplus.psp import PSP
 
 SAMPLES_SEED = 7_000_001
@@ -106,11 +107,10 @@ class _Files(Dataset):
 
     def _target(self, path: Path) -> Tensor:
         """(1, 3, 256, 256) in [-1, 1], the pixels that an encoder of photographs sees."""
-        image = images.read(path)
-        if self.align:
-            return images.to_tensor(faces.align(image, "largest", SIZE)[0].image)
-        self.cut += image.width != image.height
-        return images.to_tensor(images.middle_square(image, SIZE))
+        sample, *_ = read_photographs(path, self.align)
+        assert sample.photo is not None and sample.image is not None
+        self.cut += not self.align and sample.image.width != sample.image.height
+        return sample.photo
 
     def _output(self, path: Path) -> Tensor:
         """(1, 3, 256, 256) in [-1, 1], not rounded again after averaging, as in `as_saved`."""

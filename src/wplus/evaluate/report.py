@@ -1,4 +1,4 @@
-"""A report as a table for the terminal, and as files: JSON, CSV."""
+"""A report as a table, as lines below it, and as files: JSON, CSV."""
 
 from __future__ import annotations
 
@@ -8,32 +8,29 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wplus.evaluate.bootstrap import LEVEL, Interval
 from wplus.evaluate.metrics import METRICS
 from wplus.evaluate.results import MethodScores, Report
 from wplus.files import atomic
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 JSON_FILE = "report.json"
 CSV_FILE = "images.csv"
 _NAMED = 5  # failures in a line of the summary
 
 
-def table(report: Report) -> Table:
-    """Metrics down, datasets and methods across, and the change from a dataset's first method."""
-    from rich.table import Column, Table
+def table(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows: metrics down, datasets and methods across, and changes from the first method.
 
-    columns = [Column("")]
+    The change of a metric is the mean difference to the first method on the same images.
+    """
+    heads = [""]
     for result in report.results:
-        columns.append(Column(f"{result.data}\n{result.method}", justify="right"))
+        heads.append(f"{result.data}\n{result.method}")
         first = report.baseline(result.data)
         if first is not result:
-            columns.append(Column(f"change\nfrom {first.method}", justify="right"))
-    shown = Table(*columns)
+            heads.append(f"change\nfrom {first.method}")
+    rows: list[list[str]] = []
 
     def add(title: str, cell: Callable[[MethodScores], str], metric: str = "") -> None:
         cells = []
@@ -44,7 +41,7 @@ def table(report: Report) -> Table:
                 change = result.change_from(first)[metric] if metric else None
                 cells.append(_interval(change, METRICS[metric].digits, "+") if change else "")
         if any(cells):
-            shown.add_row(title, *cells)
+            rows.append([title, *cells])
 
     for name in report.results[0].values:
         digits = METRICS[name].digits
@@ -53,7 +50,7 @@ def table(report: Report) -> Table:
         add(report.title(name), lambda r, n=name: _of_set(r, n))  # type: ignore[misc]
     add("seconds per image ↓", _seconds)
     add("images", lambda result: f"{len(result.names)}")
-    return shown
+    return heads, rows
 
 
 def _interval(interval: Interval, digits: int, sign: str = "") -> str:
