@@ -23,10 +23,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wplus import images
-from wplus.faces import crop, detect, detector, from_points, geometry, whole
+from wplus.faces import CropGeometry, crop, detect, detector, from_points, geometry
 from wplus.faces.geometry import FIVE_POINT_RULE, LANDMARK_RULE, Quad, Rule
 
 Sample = tuple[NDArray[np.float64], Quad]  # five points and the true square
+
+
+def whole(size: tuple[int, int], output_size: int = 256) -> CropGeometry:
+    """The geometry of the full frame of an image."""
+    right, bottom = size[0] - 0.5, size[1] - 0.5
+    quad = ((-0.5, -0.5), (-0.5, bottom), (right, bottom), (right, -0.5))
+    return CropGeometry(quad, size, output_size)
 
 
 def place(photo: Image.Image, random: np.random.Generator) -> tuple[Image.Image, Quad]:
@@ -35,7 +42,7 @@ def place(photo: Image.Image, random: np.random.Generator) -> tuple[Image.Image,
     side, angle = random.uniform(150, 500), random.uniform(-0.7, 0.7)
     center = random.uniform(0.35, 0.65, 2) * (width, height)
     wide = round(2 * min(side, photo.width))  # twice the photograph, at the resolution it will have
-    around = crop(photo, geometry.whole(photo.size, wide).scaled(2.0), transform_size=2 * wide)
+    around = crop(photo, whole(photo.size, wide).scaled(2.0), transform_size=2 * wide)
     # From the page back to `around`: turn by -angle about the center, scale, shift to its middle.
     scale = wide / (2 * side)
     cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
@@ -101,7 +108,7 @@ def main() -> None:
     random = np.random.default_rng(options.seed)
     files = sorted(options.folder.glob("*.jpg")) + sorted(options.folder.glob("*.png"))
     seen: list[Sample | None] = []  # as `detect` gives the points
-    once: list[Sample | None] = []  # before the second look
+    once: list[Sample | None] = []  # before the second search
     framed: list[Sample | None] = []  # the photograph as it is, filled by its face
     for file in files:
         photo = images.read(file)

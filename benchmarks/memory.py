@@ -56,7 +56,7 @@ def write_published(path: Path) -> None:
     torch.manual_seed(0)
     state: dict[str, Tensor] = {}
     encoder = models.build(Part("pyramid", PYRAMID)).state_dict()
-    names = psp.head_table("pyramid", STYLES)
+    names = psp.head_table(psp.FAMILIES["GradualStyleEncoder"], STYLES)
     names |= {n: f"trunk.{m}" for n, m in facenets.trunk_table(TRUNK, "encoder.").items()}
     for name, theirs in inverse(names).items():
         state[theirs] = encoder[name]
