@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import subprocess
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
 
-from wplus.files import atomic
+from wplus import codes, images
+from wplus.errors import ImageError
+from wplus.files import atomic, save_tensors
 
 
 def listing(folder: Path) -> list[str]:
@@ -122,3 +130,56 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
             temporary.write_text("x")
     assert listing(tmp_path) == ["file", "folder"]
     assert listing(tmp_path / "folder") == []
+
+
+class FullDisk:
+    """What safetensors says of a full disk."""
+
+    def __init__(self) -> None:
+        from safetensors import SafetensorError
+
+        self.error = SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        )
+
+    def __call__(self, tensors: object, path: Path, metadata: object) -> None:
+        path.write_text("half")
+        raise self.error
+
+
+def test_a_full_disk_is_an_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "a.safetensors"
+    tensors = {"a": torch.zeros(3)}
+    save_tensors(tensors, path, {"x": "1"})
+    assert torch.equal(load_file(path)["a"], tensors["a"])
+    path.unlink()
+    monkeypatch.setattr("safetensors.torch.save_file", FullDisk())
+    with pytest.raises(OSError, match="No space left") as caught:
+        save_tensors(tensors, path, {})
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert listing(path.parent) == []
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounts a small disk")
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True
+    ).returncode:
+        pytest.skip("may not mount")
+    try:
+        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 400), np.uint8))
+        big = torch.zeros(100_000)
+        for write in (
+            lambda path: save_tensors({"a": big}, path, {}),
+            lambda path: codes.save(big[None], path),
+        ):
+            with pytest.raises(OSError, match="No space left"):
+                write(tmp_path / "a.safetensors")
+            assert listing(tmp_path) == []
+        with pytest.raises(ImageError, match="cannot be written"):
+            images.save(noise, tmp_path / "a.png")
+        assert listing(tmp_path) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

@@ -1,4 +1,7 @@
-"""W+ codes on disk: safetensors with the key `codes`, and what belongs to them in the metadata."""
+"""W+ codes on disk: safetensors with the key `codes`, and what belongs to them in the metadata.
+
+Codes of other tools are read too, see `formats.latent_files`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.files import atomic
+from wplus.files import save_tensors
+from wplus.formats import latent_files
+from wplus.formats.opening import line
 
 SUFFIX = ".codes.safetensors"
 KEY = "codes"
+FOREIGN_SUFFIXES = (".safetensors", ".pt", ".pth", ".npy", ".npz")
 
 
 def save(
@@ -36,16 +41,33 @@ def save(
     if codes.ndim != 2:
         raise FormatError(f"{path}: a code is (L, style_dim), not {tuple(codes.shape)}")
     texts = {name: json.dumps(value) for name, value in (metadata or {}).items()}
-    with atomic(path) as temporary:
-        save_file({KEY: codes.detach().float().cpu().contiguous()}, temporary, metadata=texts)
+    if not bool(codes.isfinite().all()):
+        raise FormatError(f"{path}: the code holds values that are not finite")
+    save_tensors({KEY: codes.detach().float().cpu().contiguous()}, path, texts)
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
-    """Read a code: (L, style_dim) float32, and its metadata.
+    """Read a code: (L, style_dim) float32, and its metadata; the first of several.
 
     Raises:
-        FormatError: missing, damaged, or without codes.
+        FormatError: missing, damaged, without codes, or with values that are not finite.
     """
+    _, code, metadata = load_all(path)[0]
+    return code, metadata
+
+
+def load_all(path: str | os.PathLike[str]) -> list[tuple[str, Tensor, dict[str, Any]]]:
+    """Read all codes of a file of ours or of another tool.
+
+    Returns:
+        Name, (L, style_dim) float32 and metadata of each. Names are empty in files of one code. L
+        is 1 for codes of W, of one style for all layers.
+
+    Raises:
+        FormatError: see `load`.
+    """
+    if latent_files.is_foreign(path):
+        return [(name, code, {}) for name, code in latent_files.read_codes(path)]
     path = Path(path)
     if not path.is_file():
         raise FormatError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
@@ -55,11 +77,32 @@ def load(path: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
                 raise FormatError(f"{path}: holds no codes (no tensor named {KEY!r})")
             codes: Tensor = file.get_tensor(KEY)
             texts = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise FormatError(f"{path}: not a safetensors file, or damaged ({error})") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FormatError(f"{path}: not a safetensors file, or damaged ({line(error)})") from None
     if codes.ndim != 2 or not codes.is_floating_point():
         raise FormatError(f"{path}: {KEY!r} must be (L, style_dim), not {tuple(codes.shape)}")
+    if not bool(codes.float().isfinite().all()):
+        raise FormatError(f"{path}: holds values that are not finite")
+    return [("", codes.float(), parse_metadata(texts))]
+
+
+def is_codes(path: str | os.PathLike[str]) -> bool:
+    """Whether a file may hold codes, by its first bytes: ours, .pt, .npy, .npz, whatever its name.
+
+    A missing file counts by its suffix, so that the message about it is the right one.
+    """
     try:
-        return codes.float(), {name: json.loads(text) for name, text in texts.items()}
-    except ValueError:
-        return codes.float(), dict(texts)  # metadata of somebody else's
+        with open(path, "rb") as file:  # noqa: PTH123 (paths of every kind)
+            head = file.read(9)
+    except (OSError, ValueError):
+        return os.fsdecode(path).lower().endswith(FOREIGN_SUFFIXES)
+    ours = head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32
+    return ours or latent_files.is_foreign(path)
+
+
+def parse_metadata(texts: Mapping[str, str]) -> dict[str, Any]:
+    """The metadata of a safetensors file: JSON, or text of another program."""
+    try:
+        return {name: json.loads(text) for name, text in texts.items()}
+    except (ValueError, RecursionError):
+        return dict(texts)

@@ -61,6 +61,13 @@ def _checked(dtype: object, raw: object, shape: object) -> np.dtype[Any]:
     return dtype.numpy()
 
 
+def array_of(shape: object, dtype: object, fortran: object, raw: Any) -> np.ndarray:
+    """An array of its own from checked data. Raises FormatError."""
+    flat = np.frombuffer(raw, _checked(dtype, raw, shape))
+    flat = flat.astype(flat.dtype.newbyteorder("="))  # a copy that may be written
+    return flat.reshape(shape, order="F" if fortran else "C")  # type: ignore[call-overload, no-any-return]
+
+
 class Array(np.ndarray, metaclass=Sealed):
     """An array that fills itself from checked data only."""
 
@@ -85,9 +92,7 @@ def _scalar(dtype: object, raw: Any) -> Any:
 
 
 def _frombuffer(raw: Any, dtype: object, shape: Any, order: object) -> np.ndarray:
-    flat = np.frombuffer(raw, _checked(dtype, raw, shape))
-    flat = flat.astype(flat.dtype.newbyteorder("="))  # a copy of its own, as the other way has it
-    return flat.reshape(shape, order="F" if order == "F" else "C")
+    return array_of(shape, dtype, order == "F", raw)
 
 
 def _ndarray(*args: object) -> None:

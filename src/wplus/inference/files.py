@@ -69,13 +69,12 @@ def decode_files(
     destination = Destination(folder, paths, overwrite)
     for path in paths:
         try:
-            sample = sampling.read_code(path, (model.num_styles, model.generator.style_dim))
-            assert sample.codes is not None
-            image = model.decode(sample.codes[None])[0]
-            files = destination.write(
-                sampling.stem_of(path), sampling.origin_of(path), {".png": image}
-            )
-            yield Result(path, images=(files[".png"],))
+            shape = (model.num_styles, model.generator.style_dim)
+            for sample in sampling.read_codes(path, shape):
+                assert sample.codes is not None
+                image = model.decode(sample.codes[None])[0]
+                files = destination.write(sample.stem, sample.origin, {".png": image})
+                yield Result(sample.name, images=(files[".png"],))
         except (WplusError, OSError) as error:
             yield Result(path, error=describe(path, error))
 

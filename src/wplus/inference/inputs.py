@@ -72,7 +72,7 @@ def is_code(given: Input) -> bool:
     """Whether an input is a code or a codes file."""
     if isinstance(given, Tensor):
         return given.ndim == 2
-    return is_file(given) and os.fsdecode(given).endswith(".safetensors")  # type: ignore[arg-type]
+    return is_file(given) and code_files.is_codes(given)  # type: ignore[arg-type]
 
 
 def name_of(given: Input) -> str:
@@ -86,7 +86,7 @@ def stem_of(given: Input) -> str:
         return "image"
     name = Path(os.fsdecode(given)).name  # type: ignore[arg-type]
     if is_code(given):
-        return name.removesuffix(code_files.SUFFIX).removesuffix(".safetensors")
+        return name.removesuffix(code_files.SUFFIX).removesuffix(Path(name).suffix)
     return Path(name).stem
 
 
@@ -130,27 +130,41 @@ def stored_image(given: Input, read: Callable[[Any], Image.Image]) -> Image.Imag
     return read(given)
 
 
-def read_code(given: Input, shape: tuple[int, int]) -> Sample:
-    """A code or a codes file.
+def read_codes(given: Input, shape: tuple[int, int]) -> list[Sample]:
+    """A code, or all codes of a file; those of W, of one style, take it for all layers.
 
     Raises:
         FormatError: the file cannot be read.
-        ConfigError: the code is not of the shape that the model takes, or not finite.
+        ConfigError: a code is not of the shape that the model takes, or not finite.
     """
     if isinstance(given, Tensor):
-        code, metadata = given.detach().float(), dict[str, Any]()
+        found = [("", given.detach().float(), dict[str, Any]())]
     else:
-        code, metadata = code_files.load(given)  # type: ignore[arg-type]
-    name = name_of(given)
-    if tuple(code.shape) != shape:
-        raise ConfigError(
-            f"{name}: holds a code of {tuple(code.shape)}, and this model takes {shape}"
+        found = code_files.load_all(given)  # type: ignore[arg-type]
+    name, stem, origin = name_of(given), stem_of(given), origin_of(given)
+    samples: list[Sample] = []
+    for label, code, metadata in found:
+        called = f"{name}: {label}" if label else name
+        if tuple(code.shape) not in (shape, (1, shape[1])):
+            raise ConfigError(
+                f"{called}: holds a code of {tuple(code.shape)}, and this model takes {shape}"
+            )
+        if not bool(code.isfinite().all()):
+            raise ConfigError(f"{called}: holds values that are not finite")
+        crop = metadata.get("crop")
+        sample = Sample(
+            None,
+            _no_preview,
+            geometry=CropGeometry.from_dict(crop) if isinstance(crop, dict) else None,
+            codes=code.expand(shape).contiguous(),
+            metadata=metadata,
+            name=called,
+            stem=f"{stem}-{label}" if label else stem,
+            face=len(samples) + 1,
+            origin=origin,
         )
-    if not bool(code.isfinite().all()):
-        raise ConfigError(f"{name}: holds values that are not finite")
-    crop = metadata.get("crop")
-    geometry = CropGeometry.from_dict(crop) if isinstance(crop, dict) else None
-    return Sample(None, _no_preview, geometry=geometry, codes=code, metadata=metadata)
+        samples.append(sample)
+    return samples
 
 
 def named(samples: Iterable[Sample], given: Input) -> list[Sample]:

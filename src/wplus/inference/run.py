@@ -102,7 +102,7 @@ class Inference:
         model = self.model
         if is_code(given):
             shape = (model.num_styles, model.generator.style_dim)
-            return sampling.named([sampling.read_code(given, shape)], given)
+            return sampling.read_codes(given, shape)
         encoder = model.encoder if self._reads_source else None
         options = SourceOptions(
             channels=None if encoder is None else encoder.input_channels,

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from wplus.config import ModelConfig, Part
 from wplus.errors import ConfigError, FormatError
-from wplus.files import atomic
+from wplus.files import save_tensors
 from wplus.formats import quantized
 from wplus.formats.opening import line
 from wplus.psp import PSP
@@ -128,5 +128,4 @@ def write(content: Mapping[str, Any], state: Mapping[str, Tensor], path: Path) -
     """Write tensors with the table `content` in the metadata, atomically."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     metadata = {KEY: json.dumps({"version": VERSION, **content}, sort_keys=True)}
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    save_tensors(tensors, path, metadata)

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from wplus.config import ModelConfig
 from wplus.errors import ConfigError, FormatError
-from wplus.files import atomic
+from wplus.files import save_tensors
 from wplus.formats.opening import line
 from wplus.formats.strict import load_strict
 from wplus.training.config import STATES
@@ -159,8 +159,7 @@ def save(
     path = run / STATES / f"{state.step:08d}.safetensors"
     # Copies, because safetensors refuses tensors that share memory.
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    with atomic(path) as temporary:
-        save_file(copies, temporary, metadata={KEY: json.dumps(about)})
+    save_tensors(copies, path, {KEY: json.dumps(about)})
     for old in states(run)[:-keep]:
         old.unlink(missing_ok=True)
     return path
