@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,9 +16,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from wplus import codes, images
+from wplus import codes, files, images
 from wplus.errors import ImageError
-from wplus.files import atomic, save_tensors
+from wplus.files import atomic, save_tensors, sweep
 
 
 def listing(folder: Path) -> list[str]:
@@ -27,8 +28,8 @@ def listing(folder: Path) -> list[str]:
 def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "a.txt"
     with atomic(path) as temporary:
-        assert temporary.parent == path.parent
-        assert temporary.suffix == ".txt"
+        assert temporary.parent.parent == path.parent
+        assert temporary.name == path.name
         temporary.write_text("half")
         assert not path.exists()
         temporary.write_text("whole")
@@ -183,3 +184,66 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
         assert listing(tmp_path) == []
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def killed_while_writing(path: Path) -> None:
+    code = f"""
+import os
+from wplus.files import atomic
+with atomic({str(path)!r}) as temporary:
+    temporary.write_text("half")
+    (temporary.parent / ".tmp123456").write_text("of the writer")
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert [len(list(left.iterdir())) for left in path.parent.glob(".*")] == [2]
+
+
+def test_the_next_write_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    killed_while_writing(tmp_path / "a.txt")
+    with atomic(tmp_path / "b.txt") as temporary:
+        temporary.write_text("whole")
+    assert listing(tmp_path) == ["b.txt"]
+
+
+def test_what_is_being_written_and_what_is_not_ours_stays(tmp_path: Path) -> None:
+    (tmp_path / ".hidden.0123456789ab.txt").write_text("a user's")
+    (tmp_path / ".wplus-writing-link").symlink_to(tmp_path.parent)
+    with atomic(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+        sweep(tmp_path)
+        assert temporary.read_text() == "whole"
+    assert listing(tmp_path) == [".hidden.0123456789ab.txt", ".wplus-writing-link", "a.txt"]
+
+
+def test_without_locks_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "fcntl", None)
+    (tmp_path / ".wplus-writing-1").mkdir()
+    with atomic(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+    assert listing(tmp_path) == [".wplus-writing-1", "a.txt"]
+
+
+def full_disk_of_python(path: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def full_disk_without_a_name(path: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("write", [full_disk_of_python, full_disk_without_a_name])
+def test_errors_of_the_disk_name_the_file(write: object, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    assert callable(write)
+    with pytest.raises(OSError, match="No space left") as raised, atomic(path) as temporary:
+        write(temporary)
+    assert raised.value.errno == errno.ENOSPC
+    assert raised.value.filename == str(path)
+    assert listing(tmp_path) == []
+
+
+def test_errors_of_other_files_stay_theirs(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="other") as raised, atomic(tmp_path / "a.txt"):
+        (tmp_path / "other").read_text()
+    assert raised.value.filename == str(tmp_path / "other")

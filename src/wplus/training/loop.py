@@ -116,7 +116,6 @@ def train(
             torch.set_num_threads(settings.run.threads)
         if processes.rank == 0:
             stack.enter_context(state.locked(run))
-            state.sweep(run)
         if processes.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
 

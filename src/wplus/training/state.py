@@ -196,14 +196,6 @@ def locked(run: Path) -> Iterator[None]:
                     run.rmdir()
 
 
-def sweep(run: Path) -> None:
-    """Remove the temporary files of a killed process."""
-    # Names of `files.atomic`, and of safetensors, which first writes under a name of its own.
-    for path in (*run.glob(".*"), *(run / STATES).glob(".*")):
-        if re.fullmatch(r"\..+\.[0-9a-f]{12}\.\w+|\.tmp\w{6}", path.name):
-            path.unlink(missing_ok=True)
-
-
 def latest(run: Path) -> Saved | None:
     """The newest readable state of a run; None if it has no state.
 
