@@ -28,6 +28,7 @@ from wplus.generators import MobileStyleGAN
 from wplus.generators.truncated import truncate
 from wplus.psp import PSP
 
+NAME = "mobilestylegan-toon"
 FIRST = 16  # layers below this resolution stay: they place the face
 RATE = 0.01  # of Adam, in units of each tensor's own size (root mean square)
 SMALLEST = 0.05  # size that biases at least count as
@@ -60,6 +61,7 @@ class Training:
         assert isinstance(generator, MobileStyleGAN)
         self.generator = generator
         self.short = truncate(generator)  # before anything changes: the head knows the original
+        generator.weights_id = f"{models.GENERATOR}/{NAME}"  # the mapping is not trained
         self.lpips = losses.load_lpips()
         self.parameters = trained(generator)
         for parameter in self.parameters.values():
@@ -108,9 +110,7 @@ class Training:
 
     def save(self) -> None:
         """The generator as a model file, and what going on needs."""
-        path = self.out / "mobilestylegan-toon.safetensors"
-        self.generator.weights_id = f"{models.GENERATOR}/{path.stem}"  # the mapping is not trained
-        models.save(PSP(None, self.generator, self.model.config), path)
+        models.save(PSP(None, self.generator, self.model.config), self.out / f"{NAME}.safetensors")
         state: dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():
             state[f"value.{name}"] = parameter.detach()

@@ -140,6 +140,15 @@ def test_what_was_read_is_written_again_the_same(tmp_path: Path) -> None:
     assert summary.startswith("single_w, stylegan2, 0.0 M parameters")
 
 
+def test_a_generator_that_was_changed_is_saved_under_its_new_id(tmp_path: Path) -> None:
+    model = tiny.model("mobilestylegan", generator_id="mobilestylegan-ffhq")
+    for name in ("mobilestylegan-ffhq", "mobilestylegan-ffhq/tuned", ""):
+        model.generator.weights_id = name
+        models.save(model, tmp_path / "model.safetensors")
+        again = models.load(tmp_path / "model.safetensors")
+        assert again.generator.weights_id == again.config.generator_id == name
+
+
 def test_a_file_can_replace_the_one_that_its_tensors_come_from(tmp_path: Path) -> None:
     model, path = saved(tmp_path)
     again = wplus.load(path)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import tiny
 from wplus.errors import ConfigError
-from wplus.generators import Generator, MobileStyleGAN, StyleGAN2
+from wplus.generators import Generator, MobileStyleGAN, StyleGAN2, can_truncate
 
 KINDS = ("mobilestylegan", "stylegan2")
 
@@ -67,6 +67,17 @@ def test_features_below_the_cut_are_the_first_ones_and_those_above_are_neither()
     assert torch.equal(made.features(codes, 8), first.features(codes, 8))
     picture = made(codes)
     assert not torch.allclose(picture, first(codes)) and not torch.allclose(picture, second(codes))
+
+
+def test_a_blend_is_not_known_as_the_shipped_generator() -> None:
+    first, second = pair("mobilestylegan")
+    assert blend(first, second, 0.5).weights_id == ""
+    first.weights_id, second.weights_id = "mobilestylegan-ffhq", "mobilestylegan-ffhq/other"
+    for made in (blend(first, second, 0.5), swap(first, second, 8)):
+        assert made.weights_id == "mobilestylegan-ffhq/blend"
+        assert not can_truncate(made)
+    assert first.weights_id == "mobilestylegan-ffhq"  # still the shipped one
+    assert blend(second, first, 0.5).latent_space == "mobilestylegan-ffhq"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toy
 from PIL import Image, ImageDraw
 from toy import tiny
 
@@ -134,6 +135,19 @@ def test_the_papers_trunk_starts_from_arcface(monkeypatch: pytest.MonkeyPatch) -
         for name, value in encoder.trunk.state_dict().items():
             kept = channels != 3 and name.startswith("stem.")
             assert torch.equal(value, before[name] if kept else theirs[name]), name
+
+
+@pytest.mark.parametrize(("generator", "drawn"), [("stylegan2", True), ("mobilestylegan", False)])
+def test_noise_is_as_the_generator_says_or_the_settings(generator: str, drawn: bool) -> None:
+    network = toy.model(generator)
+    tiny.unusual(network.generator, seed=2)  # strengths of noise are 0 in new generators
+    x = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    for noise, differs in (("auto", drawn), ("fixed", False), ("random", True)):
+        made = toy.config(noise=noise)
+        placed = toy.components(made, {"l2": 1.0}, network).place(made, torch.device("cpu"))
+        losses = placed.training_losses(placed.network)
+        first, second = (float(losses({"source": x, "target": x})["l2"]) for _ in range(2))
+        assert (first != second) == differs
 
 
 def test_unknown_encoders_are_refused(generator_file: str) -> None:

@@ -33,6 +33,7 @@ class Generator(nn.Module, ABC):
         weights_id: name of the shipped weights that it has; empty for any others. What follows a
             slash are changes that leave the mapping, and so the meaning of codes, as it was.
             Whoever changes weights changes it too.
+        training_noise: with which encoders are trained through it, unless the settings say other.
     """
 
     resolution: int
@@ -42,6 +43,7 @@ class Generator(nn.Module, ABC):
     mapping: nn.Module
     mean_w: Tensor
     weights_id: str = ""
+    training_noise: Noise = "fixed"
 
     @property
     def latent_space(self) -> str:
@@ -77,7 +79,8 @@ class Generator(nn.Module, ABC):
         """The features of some resolutions, and the image, which is the level of `resolution`.
 
         Args:
-            codes: (N, L, style_dim), on a CPU with frozen weights (`runs_banded`) of one sample.
+            codes: (N, L, style_dim) of the type of `mean_w`, whatever that of the convolutions
+                (`at_precision`); on a CPU with frozen weights (`runs_banded`) of one sample.
             noises: the noise maps of all layers, see `noise_maps`.
             corrections: to be added to the features.
             wanted: keys of `feature_channels`, or `resolution`; later layers need not run.

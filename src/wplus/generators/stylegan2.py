@@ -162,6 +162,8 @@ class StyleGAN2(Generator):
         ConfigError: the resolution is not a power of two, or a count is not positive.
     """
 
+    training_noise = "random"  # as published
+
     def __init__(
         self,
         resolution: int = 1024,

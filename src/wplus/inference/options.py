@@ -104,11 +104,12 @@ class Options(InversionOptions):
             ConfigError: names the setting and the task that it belongs to.
         """
         source = SOURCES.find(task.source)
-        for other in SOURCES.values():
-            for name in set(other.options) - set(source.options):
+        for other in TASKS.values():
+            for name in set(SOURCES.find(other.source).options) - set(source.options):
                 if getattr(self, name, None) is not None:
-                    owner = next(row.name for row in TASKS.values() if row.source == other.name)
-                    raise ConfigError(f"--{name} belongs to --task {owner}, not to {task.name}")
+                    raise ConfigError(
+                        f"--{name} belongs to --task {other.name}, not to {task.name}"
+                    )
         if self.factor is not None and self.factor not in task.factors:
             raise ConfigError(
                 f"--factor {self.factor}: use one of {', '.join(map(str, task.factors))}, or leave"

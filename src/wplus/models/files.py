@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,8 @@ def save(network: nn.Module, path: str | os.PathLike[str], part: Part | None = N
     if path.suffix.lower() != SUFFIX:
         raise FormatError(f"{path}: a model file's name must end in {SUFFIX}")
     if isinstance(network, PSP):
-        content = {"model": asdict(network.config)}
+        config = replace(network.config, generator_id=network.generator.weights_id)
+        content = {"model": asdict(config)}
     elif part is not None:
         content = {"network": asdict(part)}
     else:

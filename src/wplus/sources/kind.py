@@ -79,8 +79,11 @@ class Kind(ABC):
         """
 
     def preview(self, source: Tensor) -> Image.Image:
-        """An encoder's input (C, H, W) as an RGB image for people; by default in [-1, 1]."""
-        return images.to_picture(source.expand(3, -1, -1) if len(source) == 1 else source[:3])
+        """An encoder's input (C, H, W) as an RGB image for people.
+
+        By default its first three channels are colors in [-1, 1]; of one or two, the first is gray.
+        """
+        return images.to_picture(source[:3] if len(source) > 2 else source[:1].expand(3, -1, -1))
 
     def pixels(self, file: File, options: SourceOptions) -> Pixels:
         """A training file at the encoder's size. Raises ImageError."""

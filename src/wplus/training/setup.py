@@ -119,12 +119,14 @@ class Components:
                 decode = torch.compile(decoder)
             return EncoderLosses(psp, objective, partial(decode, noise=noise), bfloat16)
 
+        chosen = settings.network.noise
+        noise = generator.training_noise if chosen == "auto" else chosen
         prepare: Prepare = Synthesizer(generator, device)
         if self.teacher is not None:
             prepare = Teacher(prepare, self.teacher.to(device), bfloat16)
         return Placed(
             encoder,
-            lambda network: losses(network, objective, _noise(settings, model), compiled),
+            lambda network: losses(network, objective, noise, compiled),
             lambda network: losses(network, validation_objective, "fixed", False),
             prepare,
             lambda network, path: models.save(with_networks(model, network), path),  # type: ignore[arg-type]
@@ -286,22 +288,24 @@ def start_trunk(encoder: Encoder, start: str) -> str:
     Its first convolution keeps its own weights where the encoder does not read color images.
 
     Args:
-        encoder: with a `trunk`.
+        encoder: its `trunk`, if it has one.
         start: a file, "none", or "auto" (see `config.NetworkSettings`).
 
     Returns:
         The license of the face network, "" if there is none.
 
     Raises:
-        ConfigError: the network has another trunk.
+        ConfigError: the network has another trunk, or the encoder none.
         FormatError, WeightsError: it cannot be read or fetched.
     """
-    compact = isinstance(encoder.trunk, MobileFaceTrunk)
+    trunk = getattr(encoder, "trunk", None)
+    compact = isinstance(trunk, MobileFaceTrunk)
     if start == "none" or (start == "auto" and not compact):
         return ""
+    if not isinstance(trunk, nn.Module):
+        raise ConfigError(f"trunk {start}: this encoder has no trunk; use none")
     face = load_face_network(None if start == "auto" else start)
     state = face.get_submodule("trunk").state_dict()
-    trunk = encoder.get_submodule("trunk")
     if encoder.input_channels != 3:
         first = "stem.0." if compact else "stem."
         own = {name: value for name, value in trunk.state_dict().items() if name.startswith(first)}
@@ -338,12 +342,6 @@ def code_variance(generator: Generator) -> float:
     z = torch.randn(VARIANCE_SAMPLES, generator.style_dim, generator=rng)
     w = generator.map(z.to(generator.mean_w)).double()
     return float((w - generator.mean_w).square().mean())
-
-
-def _noise(settings: TrainConfig, model: PSP) -> Noise:
-    if settings.network.noise != "auto":
-        return settings.network.noise
-    return "random" if model.config.generator.kind == "stylegan2" else "fixed"
 
 
 def with_networks(model: PSP, encoder: Encoder, generator: Generator | None = None) -> PSP:
