@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from wplus import models
 from wplus.config import ModelConfig, Part
 from wplus.encoders import Encoder
 from wplus.generators import Generator
+from wplus.models.registry import CORRECTORS
 from wplus.psp import PSP
 
 STAGES = ((4, 1), (6, 1), (8, 1), (12, 1))
@@ -106,3 +108,20 @@ def model(generator: str = "stylegan2", encoder: str | None = "pyramid", **setti
     network = unusual(PSP(reader, made, config))
     assert isinstance(network, PSP)
     return network
+
+
+CORRECTOR = Part(
+    "features",
+    {"resolution": 8, "channels": (8, 4), "widths": (16, 8), "depths": (2, 1), "kernels": (3, 3)},
+)
+
+
+def corrected_model() -> PSP:
+    """A frozen model with a corrector in which nothing is at zero."""
+    plain = model("mobilestylegan", "compact")
+    corrector = models.build(CORRECTOR, CORRECTORS)
+    torch.manual_seed(5)
+    for parameter in corrector.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    config = replace(plain.config, corrector=CORRECTOR)
+    return PSP(plain.encoder, plain.generator, config, corrector).eval().requires_grad_(False)

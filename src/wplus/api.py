@@ -11,8 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wplus import editing
 from wplus.errors import ConfigError
 from wplus.inference import model_choice
@@ -89,6 +87,7 @@ def edit(
     layers: str = "all",
     refine: int | None = None,
     align: bool | None = None,
+    correction: bool = True,
     **amounts: float,
 ) -> Output | list[Output]:
     """Photographs, codes or codes files to edited faces.
@@ -97,7 +96,7 @@ def edit(
         images: see `invert`; also codes (L, style_dim) and codes files.
         model: see `invert`.
         layers: the styles that may move, see `latents.layers_of`.
-        refine, align: see `inference.options.InversionOptions`.
+        refine, align, correction: see `inference.options.InversionOptions`.
         amounts: of named directions: smile=2, age=-1, …; sefa1=3 and pca1=3 are those of closed
             form. `wplus directions list` shows what amount 1 of each is.
 
@@ -107,17 +106,18 @@ def edit(
     Raises:
         WplusError: see `invert`; or no direction has this name.
     """
-    settings = Options(refine=refine, align=align)
+    settings = Options(refine=refine, align=align, correction=correction)
     loaded, name = _loaded(model, settings)
     inference = Inference(loaded, photograph_task(loaded), settings, name)
     moves = editing.moves(loaded, amounts, layers)
     found = []
     for given in _list(images):
         [sample] = inference.read(given)
-        codes = editing.apply(inference.codes([sample]), moves)
+        own = inference.codes([sample])
+        codes = editing.apply(own, moves)
         metadata = {**inference.metadata(sample), "edits": amounts}
-        with torch.no_grad():
-            found.append(Output(sample, codes[0], loaded.decode(codes)[0], metadata))
+        image = inference.decode([sample], own, codes)[0]
+        found.append(Output(sample, codes[0], image, metadata))
     return found if isinstance(images, list) else found[0]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,29 +17,13 @@ from wplus.evaluate import codes_only, one_pass
 from wplus.models.registry import CORRECTORS
 from wplus.psp import PSP
 
-PART = Part(
-    "features",
-    {"resolution": 8, "channels": (8, 4), "widths": (16, 8), "depths": (2, 1), "kernels": (3, 3)},
-)
-
-
-def model() -> PSP:
-    """With a corrector in which nothing is at zero."""
-    plain = tiny.model("mobilestylegan", "compact")
-    corrector = models.build(PART, CORRECTORS)
-    torch.manual_seed(5)
-    for parameter in corrector.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    made = PSP(plain.encoder, plain.generator, replace(plain.config, corrector=PART), corrector)
-    return made.eval().requires_grad_(False)
-
 
 def photographs(count: int = 2) -> Tensor:
     return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 def test_corrections_are_those_of_the_network_on_the_features() -> None:
-    psp, images = model(), photographs()
+    psp, images = tiny.corrected_model(), photographs()
     codes = psp.encode(images)
     edited = codes + 0.1
     found = psp.correct(images, codes, edited)
@@ -56,7 +39,7 @@ def test_corrections_are_those_of_the_network_on_the_features() -> None:
 
 
 def test_a_model_is_saved_with_its_corrector(tmp_path: Path) -> None:
-    psp, images = model(), photographs()
+    psp, images = tiny.corrected_model(), photographs()
     models.save(psp, tmp_path / "model.safetensors")
     loaded = models.load(tmp_path / "model.safetensors")
     codes = psp.encode(images)
@@ -66,7 +49,7 @@ def test_a_model_is_saved_with_its_corrector(tmp_path: Path) -> None:
 
 
 def test_lower_precision() -> None:
-    psp, images = model(), photographs()
+    psp, images = tiny.corrected_model(), photographs()
     codes = psp.encode(images)
     expected = psp.decode(codes, corrections=psp.correct(images, codes))
     psp.lower_precision(torch.bfloat16)
@@ -83,13 +66,13 @@ def test_without_a_corrector() -> None:
 
 def test_a_corrector_of_another_generator() -> None:
     plain = tiny.model("mobilestylegan", "compact")
-    other = Part("features", {**PART.options, "channels": (8, 5)})
+    other = Part("features", {**tiny.CORRECTOR.options, "channels": (8, 5)})
     with pytest.raises(ConfigError, match="5 channels at 16²"):
         PSP(plain.encoder, plain.generator, plain.config, models.build(other, CORRECTORS))
 
 
 def test_evaluation_scores_it_with_and_without() -> None:
-    psp, images = model(), photographs()
+    psp, images = tiny.corrected_model(), photographs()
     codes = psp.encode(images)
     corrected = psp.decode(codes, corrections=psp.correct(images, codes))
     assert torch.equal(one_pass(psp).run(images), corrected)

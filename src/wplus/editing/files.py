@@ -70,7 +70,11 @@ def edit_files(
 
     def make(sample: Sample, code: Tensor) -> dict[str, Content]:
         edited = apply(code[None], chosen)[0]
-        both = list(shown((code, edited), model, model.resolution))
+        own = code[None]
+        both = [
+            images.to_picture(inference.decode([sample], own, target))
+            for target in (None, edited[None])
+        ]
         return {
             ".png": both[1],
             code_files.SUFFIX: Code(edited, {**inference.metadata(sample), "edits": edits}),
@@ -149,7 +153,7 @@ def mix_files(
             "layers": styles,
             "alpha": options.alpha,
         }
-        [image] = shown([mixed], model, model.resolution)
+        image = images.to_picture(inference.decode(samples[:1], codes[:1], mixed[None]))
         contents: dict[str, Content] = {".png": image, code_files.SUFFIX: Code(mixed, metadata)}
         name = f"{samples[0].stem}-with-{sample.stem}"
         yield _write(destination, [samples[0], sample], name, contents)
@@ -235,7 +239,12 @@ def transplant_files(
         precision=fast_precision(model.device),
         progress=progress("transplant"),
     )
-    three = [model.decode(code[None]) for code in (*codes, result.codes)]
+    into_code, donor_code = codes[:1], codes[1:]
+    three = [
+        inference.decode(samples[:1], into_code),
+        inference.decode(samples[1:], donor_code),
+        inference.decode(samples[:1], into_code, result.codes),
+    ]
     if options.blend:
         three[2] = blend(three[0], three[2], area)
     row = [images.to_picture(image) for image in three]

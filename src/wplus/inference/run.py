@@ -183,6 +183,28 @@ class Inference:
         return found
 
     @torch.no_grad()
+    def decode(self, samples: Sequence[Sample], own: Tensor, codes: Tensor | None = None) -> Tensor:
+        """Codes to images (N, 3, S, S) that keep the samples' photographs, where the model can.
+
+        Args:
+            samples: one batch.
+            own: (N, L, style_dim), the codes of the samples.
+            codes: (N, L, style_dim), edits of them; None decodes `own`.
+        """
+        model, target = self.model, own if codes is None else codes
+        photos = [sample.photo for sample in samples if sample.codes is None]
+        known = [photo for photo in photos if photo is not None]
+        if (
+            model.corrector is None
+            or not self.options.correction
+            or self.task.name != model.config.task
+            or len(known) < len(samples)
+        ):
+            return model.decode(target)
+        corrections = model.correct(torch.cat(known), own, codes)
+        return model.decode(target, corrections=corrections)
+
+    @torch.no_grad()
     def generate(
         self, samples: Sequence[Sample], progress: Progress = silent
     ) -> list[list[Output]]:
@@ -194,15 +216,16 @@ class Inference:
 
         Raises: see `refine`.
         """
-        redrawn = torch.stack([self.redraw(code) for code in self.encode(samples)], dim=1)
+        own = self.encode(samples)
+        redrawn = torch.stack([self.redraw(code) for code in own], dim=1)
         rows: list[list[Output]] = [[] for _ in samples]
         for index, codes in enumerate(redrawn):  # (N, L, style_dim): output `index` of all samples
-            first = pixels = self.model.decode(codes)
+            first = pixels = self.decode(samples, own, codes if index else None)
             made = Figures()
             if self.steps:
                 part = _of_several(progress, index, len(redrawn))
                 refined = self.refine(samples, codes, part)
-                codes, pixels = refined.codes, self.model.decode(refined.codes)
+                codes, pixels = refined.codes, self.decode(samples, refined.codes)
                 made = Figures(steps=refined.steps, warmup_steps=refined.warmup_steps)
             for n, sample in enumerate(samples):
                 figures = self._compared(made, sample, first[n : n + 1], pixels[n : n + 1])

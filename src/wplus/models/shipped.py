@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from wplus import weights
-from wplus.config import ModelConfig
+from wplus.config import ModelConfig, Part
 from wplus.errors import FormatError, WeightsError
 from wplus.formats import foreign
 from wplus.generators import Generator
@@ -38,11 +38,13 @@ class Shipped:
         encoder: file in the package, whole or differences; None for a generator alone.
         generator: `GENERATOR`, which is fetched, or a file of differences from it.
         task: what the model is for, where that is not what its encoder was trained for.
+        corrector: file in the package, if there is one.
     """
 
     encoder: str | None = None
     generator: str = GENERATOR
     task: str | None = None
+    corrector: str | None = None
 
     def here(self) -> bool:
         """Whether its files are in the package."""
@@ -52,7 +54,7 @@ class Shipped:
 
 SHIPPED: Mapping[str, Shipped] = MappingProxyType(
     {
-        "faces": Shipped("faces"),
+        "faces": Shipped("faces", corrector="faces-corrector"),
         "faces-frontal": Shipped("faces-frontal"),
         "faces-sketch": Shipped("faces-sketch"),
         "faces-labels": Shipped("faces-labels"),
@@ -88,7 +90,14 @@ def read_named(name: str) -> Network:
     """
     row = SHIPPED[name]
     encoder = None if row.encoder is None else tensors_of(name, "encoder")
-    return joined(tensors_of(name, "generator"), encoder, row.task)
+    config, tensors = joined(tensors_of(name, "generator"), encoder, row.task)
+    if row.corrector is None or not _is_shipped(row.corrector):
+        return config, tensors
+    with _shipped(row.corrector) as path:
+        part, state = files.parse(files.read_header(path) or {}, path)
+    assert isinstance(part, Part)
+    state = {f"corrector.{key}": value for key, value in state.items()}
+    return replace(config, corrector=part), tensors | state
 
 
 def read_over_base(found: Differences) -> Network:
