@@ -20,7 +20,6 @@ from typing import Any
 
 import timing
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from train_step import WEIGHTS, pictures, random_face_network
 
@@ -63,11 +62,12 @@ def make_step(resolution: int, compiled: bool, device: torch.device) -> Step:
         "identity": losses.IdentityLoss(random_face_network()),
     }
     objective = Objective(WEIGHTS, networks).to(device)
-    call: nn.Module = torch.compile(encoder) if compiled else encoder  # type: ignore[assignment]
+    if compiled:
+        encoder.compile()
     decoder = partial(torch.compile(lowered) if compiled else lowered, noise="random")
-    model = PSP(call, lowered, ModelConfig(Part("stylegan2", {})))  # type: ignore[arg-type]
+    model = PSP(encoder, lowered, ModelConfig(Part("stylegan2", {})))
     compare = EncoderLosses(model, objective, decoder, bfloat16=True)
-    return Step(encoder, compare, Ranger(encoder.parameters(), 1e-4), wrapped=call)
+    return Step(encoder, compare, Ranger(encoder.parameters(), 1e-4))
 
 
 def operations(step: Step, batch: dict[str, torch.Tensor]) -> float:

@@ -129,6 +129,17 @@ def test_one_process_needs_nothing_more() -> None:
         alone.wait()
 
 
+def test_compilation_holds_for_methods_that_call_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    layer = torch.nn.Linear(2, 2)
+    alone = distributed.start(RunSettings(device="cpu"))
+    assert alone.wrap(layer, compiled=True) is layer  # in place: `self(...)` is compiled, too
+    assert compiled == [layer]
+
+
 @pytest.mark.parametrize("device", ["toaster", "cuda:99", "meta:x"])
 def test_devices_that_are_not_there_are_refused(device: str) -> None:
     with pytest.raises(ConfigError, match=f"device '{device}' cannot be used here"):

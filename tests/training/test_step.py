@@ -23,7 +23,6 @@ from wplus.losses import LPIPS, IdentityLoss
 from wplus.losses.objective import Objective
 from wplus.psp import PSP
 from wplus.training import Ranger
-from wplus.training.setup import with_networks
 from wplus.training.step import EncoderLosses, Step, StepResult
 
 plain_generators = neighbor("generators/plain.py")
@@ -248,15 +247,14 @@ def test_compiled_and_in_bfloat16_with_the_networks_of_the_losses() -> None:
         model = tiny.model("stylegan2", "pyramid")
         assert model.encoder is not None
         model.encoder.train().requires_grad_(True)
-        decoder, call = model.generator, model.encoder
+        decoder = model.generator
         if fast:
             decoder = decoder.at_precision(torch.bfloat16)
-            traced = partial(torch.compile, backend="aot_eager")  # inductor takes minutes
-            decoder, call = traced(decoder), traced(call)
+            for network in (decoder, model.encoder):
+                network.compile(backend="aot_eager")  # inductor takes minutes
         objective = Objective(weights, {"lpips": lpips, "identity": IdentityLoss(face)})
-        compare = EncoderLosses(with_networks(model, call), objective, decoder, fast)
-        optimizer = Ranger(model.encoder.parameters(), lr=1e-4)
-        step = Step(model.encoder, compare, optimizer, wrapped=call)
+        compare = EncoderLosses(model, objective, decoder, fast)
+        step = Step(model.encoder, compare, Ranger(model.encoder.parameters(), lr=1e-4))
         losses.append([step(batch).terms["loss"] for batch in batches(2)])
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     assert losses[1] != losses[0]

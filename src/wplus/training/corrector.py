@@ -105,7 +105,7 @@ class CorrectorLosses:
     """G(t; C(x, F(w), F(t))) and its losses, for codes w and target codes t.
 
     Args:
-        model: its corrector is trained; it may be wrapped (see `Processes.wrap`).
+        model: its corrector is trained; it may be wrapped (see `SingleProcess.wrap`).
         objective: the losses of images.
         bfloat16: whether the corrector and the losses run under autocast. (The generator has its
             own precision.)

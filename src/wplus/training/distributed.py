@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, cast
+from contextlib import AbstractContextManager, nullcontext, suppress
+from inspect import isfunction
+from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +24,8 @@ from wplus.training.config import RunSettings
 logger = logging.getLogger(__name__)
 
 
-class Processes(Protocol):
-    """The processes of a run, as one of them sees them.
+class SingleProcess:
+    """One process; the base of `Distributed`.
 
     Attributes:
         rank: of this process; 0 writes files and reports.
@@ -31,59 +33,47 @@ class Processes(Protocol):
         device: of this process.
     """
 
-    rank: int
-    world: int
-    device: torch.device
+    def __init__(self, device: torch.device) -> None:
+        self.rank, self.world, self.device = 0, 1, device
 
     def wrap(self, network: nn.Module, compiled: bool = False) -> nn.Module:
         """The trained network, wrapped so that its gradients are averaged over processes.
 
-        The wrapper has the network's attributes.
+        The wrapper has the network's attributes and methods. Compilation is in place, so that it
+        holds for methods that call the network, too.
         """
+        if compiled:
+            network.compile()
+        return network
 
     def unsynced(self, wrapped: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
         """Where `enabled`, keep the gradients of a wrapped network local: another part follows."""
+        return nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum of a tensor over processes."""
+        return values
 
     def wait(self) -> None:
         """Wait until every process is here."""
 
 
-class SingleProcess:
-    """One process."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.rank, self.world, self.device = 0, 1, device
-
-    def wrap(self, network: nn.Module, compiled: bool = False) -> nn.Module:
-        """See `Processes.wrap`."""
-        return cast(nn.Module, torch.compile(network)) if compiled else network
-
-    def unsynced(self, wrapped: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
-        """See `Processes.unsynced`."""
-        return nullcontext()
-
-    def sum(self, values: Tensor) -> Tensor:
-        """See `Processes.sum`."""
-        return values
-
-    def wait(self) -> None:
-        """See `Processes.wait`."""
-
-
 class _Wrapped(DistributedDataParallel):
-    """A distributed network that has the attributes of the one inside."""
+    """A distributed network with the attributes and methods of the one inside.
+
+    Methods are bound to the wrapper: those that call the network, as `Encoder.encode` does, call
+    the wrapper, without which gradients would not be averaged.
+    """
 
     def __getattr__(self, name: str) -> Any:
-        try:
+        with suppress(AttributeError):
             return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("module"), name)
+        module = super().__getattr__("module")
+        method = getattr(type(module), name, None)
+        return MethodType(method, self) if isfunction(method) else getattr(module, name)
 
 
-class Distributed:
+class Distributed(SingleProcess):
     """Several processes, each with a copy of the networks (distributed data parallel).
 
     Raises:
@@ -105,11 +95,11 @@ class Distributed:
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"{devices} × {kind} cannot be used here: {reason}") from None
+        super().__init__(self._fabric.device)
         self.rank, self.world = self._fabric.global_rank, self._fabric.world_size
-        self.device: torch.device = self._fabric.device
 
     def wrap(self, network: nn.Module, compiled: bool = False) -> nn.Module:
-        """See `Processes.wrap`. Batch norms see the whole batch on GPUs, not on CPUs."""
+        """See `SingleProcess.wrap`. Batch norms see the whole batch on GPUs, not on CPUs."""
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
             if self.device.type == "cuda":
                 network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
@@ -118,8 +108,7 @@ class Distributed:
                     "this network has batch norms: on CPUs each process normalizes its own part of"
                     " the batch"
                 )
-        if compiled:
-            network = cast(nn.Module, torch.compile(network))
+        network = super().wrap(network, compiled)
         # The stride of depthwise weights is ambiguous; DDP warns about a harmless difference.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         return _Wrapped(
@@ -129,22 +118,22 @@ class Distributed:
         )
 
     def unsynced(self, wrapped: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
-        """See `Processes.unsynced`."""
+        """See `SingleProcess.unsynced`."""
         assert isinstance(wrapped, DistributedDataParallel)  # by `wrap`
         return wrapped.no_sync() if enabled else nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
-        """See `Processes.sum`."""
+        """See `SingleProcess.sum`."""
         total = self._fabric.all_reduce(values.to(self.device), reduce_op="sum")
         assert isinstance(total, Tensor)
         return total
 
     def wait(self) -> None:
-        """See `Processes.wait`."""
+        """See `SingleProcess.wait`."""
         self._fabric.barrier()
 
 
-def start(run: RunSettings) -> Processes:
+def start(run: RunSettings) -> SingleProcess:
     """Start, or join, the processes that the settings name.
 
     Under `torchrun` its numbers count, and `devices` and `nodes` are ignored.

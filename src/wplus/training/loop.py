@@ -21,7 +21,7 @@ from wplus.data import Dataset, Mixture
 from wplus.errors import ConfigError, WplusError
 from wplus.training import config, datasets, distributed, setup, state
 from wplus.training.config import TrainConfig
-from wplus.training.distributed import Processes
+from wplus.training.distributed import SingleProcess
 from wplus.training.log import Log, Means, Speed, StepReport
 from wplus.training.optimizer import Average, make_optimizer, set_rate
 from wplus.training.setup import Placed
@@ -164,7 +164,7 @@ class Loop:
         self,
         settings: TrainConfig,
         run: Path,
-        processes: Processes,
+        processes: SingleProcess,
         components: Trainable,
         now: State,
     ) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wplus.errors import ConfigError
 from wplus.losses import LossInputs, Objective
 from wplus.psp import PSP
-from wplus.training.distributed import Processes, SingleProcess
+from wplus.training.distributed import SingleProcess
 
 Batch = Mapping[str, Any]
 """Tensors by name (see `data.base.Batch`), on the device of training."""
@@ -49,7 +49,7 @@ class EncoderLosses:
     """pSp(x) = G(E(x) + w̄) and its losses ("Encoding in Style", section 3).
 
     Args:
-        model: its encoder is trained; it may be wrapped (see `Processes.wrap`).
+        model: its encoder is trained; it may be wrapped (see `SingleProcess.wrap`).
         objective: the losses.
         decode: codes (N, L, D) to images, instead of `model.decode`: with other noise, compiled, or
             through a truncated generator. It is not called where no loss compares images.
@@ -150,7 +150,7 @@ class Step:
         losses: Losses,
         optimizer: torch.optim.Optimizer,
         *,
-        processes: Processes | None = None,
+        processes: SingleProcess | None = None,
         wrapped: nn.Module | None = None,
         accumulate: int = 1,
         clip: float = 0.0,

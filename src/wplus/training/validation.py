@@ -22,7 +22,7 @@ from wplus.sources.kind import Kind
 from wplus.tasks import TASKS
 from wplus.training.config import TrainConfig
 from wplus.training.datasets import Prepare
-from wplus.training.distributed import Processes
+from wplus.training.distributed import SingleProcess
 from wplus.training.step import Batch, Losses
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Validator:
         losses: Losses,
         network: nn.Module,
         prepare: Prepare,
-        processes: Processes,
+        processes: SingleProcess,
         settings: TrainConfig,
         validation: Dataset | None,
         training: Mixture,
@@ -123,7 +123,7 @@ def validate(
     network: nn.Module,
     batches: Iterable[Any],
     prepare: Prepare,
-    processes: Processes,
+    processes: SingleProcess,
 ) -> dict[str, float]:
     """Means over the images of all processes.
 
