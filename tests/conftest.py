@@ -13,7 +13,11 @@ torch.set_num_threads(1)  # in networks this small, threads only wait for each o
 
 REFERENCE = Path(__file__).parent / "reference"
 sys.path[:0] = [str(REFERENCE), str(REFERENCE.parent)]
-for folder in ("benchmarks", "recipes/toonify"):  # last: their names are not reserved
+for folder in (
+    "benchmarks",
+    "recipes/toonify",
+    "tests/formats",
+):  # last: their names are not reserved
     sys.path.append(str(Path(__file__).parents[1] / folder))
 
 

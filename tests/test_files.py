@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from wplus import codes, files, images
 from wplus.errors import ImageError
-from wplus.files import atomic, save_tensors, sweep
+from wplus.files import atomic, parse_json, save_tensors, sweep
 
 
 def listing(folder: Path) -> list[str]:
@@ -247,3 +247,18 @@ def test_errors_of_other_files_stay_theirs(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="other") as raised, atomic(tmp_path / "a.txt"):
         (tmp_path / "other").read_text()
     assert raised.value.filename == str(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[" * 600 + "]" * 600, '{"a":' * 300 + "1" + "}" * 300]
+)
+def test_deep_json(text: str) -> None:
+    with pytest.raises(ValueError, match="nested more than 100 deep"):
+        parse_json(text)
+
+
+def test_json() -> None:
+    assert parse_json('{"a": [1, "[[", null, {"b": 2.5}]}') == {"a": [1, "[[", None, {"b": 2.5}]}
+    assert parse_json("[" * 90 + "]" * 90)
+    with pytest.raises(ValueError, match="Expecting value"):
+        parse_json("nonsense")

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wplus.errors import FormatError
-from wplus.files import save_tensors
+from wplus.files import parse_json, save_tensors
 from wplus.formats import latent_files
 from wplus.formats.opening import line
 
@@ -103,6 +103,6 @@ def is_codes(path: str | os.PathLike[str]) -> bool:
 def parse_metadata(texts: Mapping[str, str]) -> dict[str, Any]:
     """The metadata of a safetensors file: JSON, or text of another program."""
     try:
-        return {name: json.loads(text) for name, text in texts.items()}
-    except (ValueError, RecursionError):
+        return {name: parse_json(text) for name, text in texts.items()}
+    except ValueError:
         return dict(texts)

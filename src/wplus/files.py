@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,9 @@ PREFIX = ".wplus-writing-"
 """Of temporary folders, which are locked by the process that writes in them."""
 
 _swept: set[str] = set()
+
+MAX_NESTING = 100  # of tables and lists in a JSON text
+Leaf = str | int | float | None
 
 
 @contextmanager
@@ -116,3 +120,22 @@ def sweep(folder: Path) -> None:
         with _locked(left, wait=False) as nobodys:
             if nobodys:
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON text holds.
+
+    Raises:
+        ValueError: it is no JSON, or nested so deep that later code could not walk it.
+    """
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"nested more than {MAX_NESTING} deep") from None
+    layer, depth = [content], 0
+    while layer:
+        if (depth := depth + 1) > MAX_NESTING + 1:
+            raise ValueError(f"nested more than {MAX_NESTING} deep")
+        inner = [each.values() if isinstance(each, dict) else each for each in layer]
+        layer = [x for each in inner if not isinstance(each, Leaf) for x in each]
+    return content

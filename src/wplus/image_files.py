@@ -34,6 +34,7 @@ MAX_MEGAPIXELS = 200  # the largest telephone cameras give 199.8; as RGB that is
 SPARE_PIXELS = 24_000_000  # any file may have as many, …
 PIXELS_PER_BYTE = 24  # … and so many more for each of its bytes: photographs have 2 to 10
 MIN_SIDE = 16  # pixels; below this there is no face and nothing to translate
+IN_MEMORY = 64 << 20  # bytes of a file that is read at once
 TEXT = 100_000  # bytes of uncompressed text of a PNG that are read; more text is passed over
 _PROFILE = 1_000_000  # bytes of a color profile, unpacked, that are followed
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -118,6 +119,9 @@ def _opened(source: Source) -> Iterator[tuple[BinaryIO, int, bytes]]:
     with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
+        if size <= IN_MEMORY and not isinstance(source, bytes):
+            # Asked for more than there is, a file still reserves memory for it.
+            file = io.BytesIO(file.read())
         head = file.read(32)
         file.seek(0)
         slim = _without_texts(file) if head.startswith(b"\x89PNG") else None

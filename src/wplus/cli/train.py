@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import signal
 import time
@@ -20,6 +19,7 @@ from wplus.cli.app import MODELS, app
 from wplus.cli.memory import keep_freed_memory
 from wplus.cli.terminal import console
 from wplus.errors import ConfigError, WplusError
+from wplus.files import parse_json
 from wplus.training import config
 from wplus.training.config import GROUPS
 
@@ -118,7 +118,7 @@ def tables(flags: dict[str, Any]) -> dict[str, Any]:
     for name in JSON & content["network"].keys():
         text = content["network"][name]
         try:
-            content["network"][name] = None if text is None else json.loads(text)
+            content["network"][name] = None if text is None else parse_json(text)
         except ValueError as error:
             flag = name.replace("_", "-")
             raise ConfigError(f"--{flag} {text}: is no JSON ({error})") from None

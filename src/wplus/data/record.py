@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wplus.errors import ConfigError
-from wplus.files import atomic
+from wplus.files import atomic, parse_json
 
 
 def keep_settings(file: Path, settings: Mapping[str, Any], *, occupied: bool) -> None:
@@ -52,10 +52,10 @@ def read_settings(file: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or is no record.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read as settings ({error})") from error
     content = content.get("recipe", content) if isinstance(content, dict) else None  # as in 0.1.0
     if not isinstance(content, dict):

@@ -16,11 +16,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from wplus.errors import ConfigError, FormatError
-from wplus.files import atomic
+from wplus.files import parse_json, save_tensors
 from wplus.generators import Generator
 from wplus.registry import Registry
 
@@ -156,8 +155,7 @@ def save(
         tensors[direction.name] = half.contiguous()
         about[direction.name] = {"styles": len(direction.vector), **direction.about}
     texts = {name: json.dumps(value) for name, value in (metadata or {}).items() if name != _KEY}
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={**texts, _KEY: json.dumps(about)})
+    save_tensors(tensors, path, {**texts, _KEY: json.dumps(about)})
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Registry[Direction], dict[str, Any]]:
@@ -176,7 +174,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Registry[Direction], dict[str, A
     except (SafetensorError, OSError) as error:
         raise FormatError(f"{path}: not a safetensors file, or damaged ({error})") from None
     try:
-        content = {name: json.loads(text) for name, text in texts.items()}
+        content = {name: parse_json(text) for name, text in texts.items()}
         about = content.pop(_KEY)
         rows = [_parse(name, tensors[name], about[name]) for name in about]
         if not rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 from wplus.editing import closed_form
 from wplus.editing.directions import Direction, load, shipped
 from wplus.errors import ConfigError
+from wplus.formats.latent_files import is_foreign, read_directions
 from wplus.latents import layers_of
 from wplus.psp import PSP
+from wplus.registry import Registry
 
 logger = logging.getLogger(__name__)
 
 _CLOSED_FORM = re.compile(r"(sefa|pca)(\d{1,4})")
-_IN_FILE = re.compile(r"(.*\.safetensors)(?::([^:]*))?")
+_IN_FILE = re.compile(r"(.*\.(?:safetensors|pt|pth|npy|npz))(?::([^:]*))?", re.IGNORECASE)
 
 
 def moves(
@@ -56,7 +59,8 @@ def find_direction(
     Args:
         model: whose codes are edited.
         name: of a direction of the file; or sefaK or pcaK, see `closed_form`; or FILE, which holds
-            a single one, or FILE:NAME.
+            a single one, or FILE:NAME. Files of other tools are read too, see
+            `formats.latent_files`.
         layers, file: see `moves`.
 
     Raises:
@@ -66,14 +70,16 @@ def find_direction(
     if form := _CLOSED_FORM.fullmatch(name):
         make = closed_form.sefa if form[1] == "sefa" else closed_form.pca
         return make(model.generator, styles, int(form[2]))[-1]
-    if in_file := _IN_FILE.fullmatch(name):
-        known, inner = load(in_file[1])[0], in_file[2]
+    in_file = _IN_FILE.fullmatch(name)
+    if in_file or os.sep in name or Path(name).is_file():  # a path is never taken for a name
+        path, inner = in_file.groups() if in_file else (name, None)
+        known = _load(Path(path), model)
         if inner is None:
             inner, *others = known
             if others:
                 raise ConfigError(f"{name}: holds several directions; name one, as {name}:{inner}")
     else:
-        known, inner = load(file)[0] if file else shipped(model.generator), name
+        known, inner = _load(file, model) if file else shipped(model.generator), name
     direction = known.find(inner)
     if direction.vector.shape != model.mean_codes.shape:
         raise ConfigError(
@@ -81,3 +87,15 @@ def find_direction(
             f" {tuple(model.mean_codes.shape)}; it was found for another generator"
         )
     return direction if layers == "all" else direction.only(styles)
+
+
+def _load(path: Path, model: PSP) -> Registry[Direction]:
+    """The directions of a file of ours or of another tool; those of W move every style alike."""
+    if not is_foreign(path):
+        return load(path)[0]
+    rows = []
+    for name, vector in read_directions(path).items():
+        alike = len(vector) == 1
+        vector = vector.expand(len(model.mean_codes), -1) if alike else vector
+        rows.append(Direction(name, vector, found=f"in {path.name}"))
+    return Registry("direction", rows)

@@ -11,6 +11,7 @@ import mmap
 import os
 import pathlib
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -72,6 +73,9 @@ def opened(source: str | os.PathLike[str] | bytes) -> Iterator[Opened]:
         raise FormatError(f"{name}: cannot be read ({error.strerror or line(error)})") from None
     except FormatError as error:
         raise FormatError(f"{name}: {error}") from None
+    except (ValueError, TypeError, KeyError, IndexError, struct.error, RuntimeError) as error:
+        # Bytes from elsewhere can fail anywhere in a reader.
+        raise FormatError(f"{name}: is damaged or truncated ({line(error)}); {AGAIN}") from None
 
 
 def _check_head(head: bytes) -> None:

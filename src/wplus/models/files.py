@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from wplus.config import ModelConfig, Part
 from wplus.errors import ConfigError, FormatError
-from wplus.files import save_tensors
+from wplus.files import parse_json, save_tensors
 from wplus.formats import quantized
 from wplus.formats.opening import line
 from wplus.psp import PSP
@@ -52,8 +52,8 @@ def read_header(path: Path) -> dict[str, Any] | None:
     if KEY not in metadata:
         return None
     try:
-        content = json.loads(metadata[KEY])
-    except (ValueError, RecursionError) as error:
+        content = parse_json(metadata[KEY])
+    except ValueError as error:
         raise FormatError(f"{path}: its configuration is damaged ({line(error)})") from None
     if not isinstance(content, dict):
         raise FormatError(f"{path}: its configuration is not a table")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from wplus import tasks
 from wplus.errors import ConfigError
-from wplus.files import atomic
+from wplus.files import atomic, parse_json
 from wplus.losses import LOSSES, check_weights
 from wplus.losses.registry import networks_for
 from wplus.training.settings import Option, Settings, check, setting, table
@@ -325,8 +325,8 @@ def read(path: Path) -> dict[str, Any]:
         ConfigError: the file cannot be read, or is no JSON table.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ConfigError(f"{path}: cannot be read as a configuration ({reason})") from None
     if not isinstance(content, dict):

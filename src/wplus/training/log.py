@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wplus.errors import ConfigError
-from wplus.files import atomic
+from wplus.files import atomic, parse_json
 
 FILE = "metrics.jsonl"
 
@@ -99,7 +99,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         if not line:
             continue
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             entry["step"], entry["event"]
         except (ValueError, KeyError, TypeError):
             if number == len(lines):  # no end of line: the process was killed while writing

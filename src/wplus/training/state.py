@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from wplus.config import ModelConfig
 from wplus.errors import ConfigError, FormatError
-from wplus.files import save_tensors
+from wplus.files import parse_json, save_tensors
 from wplus.formats.opening import line
 from wplus.formats.strict import load_strict
 from wplus.training.config import STATES
@@ -226,7 +226,7 @@ def read(path: Path) -> Saved:
     except (SafetensorError, OSError) as error:
         raise FormatError(f"{path}: cannot be read as a state ({line(error)})") from None
     try:
-        about = json.loads(metadata[KEY])
+        about = parse_json(metadata[KEY])
         if about["version"] != VERSION:
             raise FormatError(
                 f"{path}: is of version {about['version']!r}; this wplus reads {VERSION}"
