@@ -23,8 +23,6 @@ from wplus.errors import ConfigError, ImageError, WplusError
 from wplus.faces import Face
 from wplus.psp import PSP
 
-PROGRAM = "wplus.cli.app"
-
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -179,11 +177,10 @@ def test_a_photograph_reaches_the_encoder_as_the_same_bits(
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    from wplus.cli import app, main
+    from wplus.cli import main
 
-    monkeypatch.setattr(sys.modules[PROGRAM], "app", lambda: app(list(map(str, arguments))))
     try:
-        status = main()
+        status = main(list(map(str, arguments)))
     except SystemExit as error:
         status = error.code  # type: ignore[assignment]
     assert not status, arguments

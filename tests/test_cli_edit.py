@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,7 +15,7 @@ from PIL import Image
 
 import wplus
 from wplus import images, models
-from wplus.cli import app, main
+from wplus.cli import main
 from wplus.config import ModelConfig, Part
 from wplus.editing import Direction
 from wplus.editing import directions as direction_files
@@ -40,15 +37,9 @@ class Result:
 def run(*arguments: object) -> Result:
     """The command in this process: importing torch anew for each would take minutes."""
     out, err = io.StringIO(), io.StringIO()
-    program = sys.modules["wplus.cli.app"]  # the module; the package has the app by this name
-    tokens = partial(app, list(map(str, arguments)))
     try:
-        with (
-            mock.patch.object(program, "app", tokens),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            main()
+        with redirect_stdout(out), redirect_stderr(err):
+            main(list(map(str, arguments)))
         code = 0
     except SystemExit as end:
         code = int(end.code or 0)

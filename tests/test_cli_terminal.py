@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from wplus.cli.terminal import LONGEST, print_error, print_path, print_table, report, safe
+from wplus.cli.terminal import LONGEST, print_error, print_line, print_table, report, safe
 from wplus.progress import ProgressFor
 
 
@@ -81,7 +81,7 @@ HOSTILE = "\x1b[31mred\nerror: disk failure\u202e\udcff.jpg"
 def test_names_cannot_move_the_cursor_or_pass_for_messages(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_path(HOSTILE)
+    print_line(HOSTILE)
     print_error(f"{HOSTILE}: is no picture")
     print_table(["[bold]input"], [[f"[red]{HOSTILE}"]])
     out, err = capsys.readouterr()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +14,11 @@ from PIL import Image
 import tiny
 import wplus.models
 from wplus import codes
-from wplus.cli import app, main, translate  # noqa: F401 (registers the command)
+from wplus.cli import main, translate  # noqa: F401 (registers the command)
 from wplus.config import ModelConfig, Part
 from wplus.psp import PSP
 from wplus.tasks import TASKS
 
-PROGRAM = sys.modules["wplus.cli.app"]  # `wplus.cli.app` is the program itself
 SUFFIX = codes.SUFFIX.removeprefix(".")
 CHANNELS = {"photo": 3, "sketch": 1, "labels": 19, "low_resolution": 3, "masked": 3}
 
@@ -41,13 +39,12 @@ class Run:
         # An index that answers nothing: no test here may reach the network.
         monkeypatch.setenv("WPLUS_INDEX_URL", "http://127.0.0.1:9/simple")
         monkeypatch.setenv("COLUMNS", "200")
-        self.monkeypatch, self.capsys = monkeypatch, capsys
+        self.capsys = capsys
 
     def __call__(self, *arguments: object) -> Ran:
         tokens = ["translate", *map(str, arguments)]
-        self.monkeypatch.setattr(PROGRAM, "app", lambda: app(tokens))
         try:
-            status = main()
+            status = main(tokens)
         except SystemExit as error:
             status = error.code
         assert status is None or isinstance(status, int)

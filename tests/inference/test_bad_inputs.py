@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from PIL import Image
 import tiny
 import wplus.models
 from wplus import faces
-from wplus.cli import app, main, translate  # noqa: F401 (registers the command)
+from wplus.cli import main, translate  # noqa: F401 (registers the command)
 from wplus.config import ModelConfig, Part
 from wplus.errors import FaceError
 from wplus.psp import PSP
@@ -24,7 +23,6 @@ from wplus.sources.drawing import read_drawing
 from wplus.sources.files import from_file
 from wplus.tasks import TASKS
 
-PROGRAM = sys.modules["wplus.cli.app"]  # `wplus.cli.app` is the program itself
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHANNELS = {"photo": 3, "sketch": 1, "labels": 19, "low_resolution": 3, "masked": 3}
 Run = Callable[..., tuple[int, list[str], list[str]]]
@@ -60,9 +58,8 @@ def run(
         """Exit status, lines of errors, and names of what was written."""
         settings = ("--task", task, "--model", models[task], "--out", tmp_path / "out")
         tokens = ["translate", *map(str, (*arguments, *settings))]
-        monkeypatch.setattr(PROGRAM, "app", lambda: app(tokens))
         try:
-            status = main()
+            status = main(tokens)
         except SystemExit as error:
             status = error.code
         assert status is None or isinstance(status, int)

@@ -78,7 +78,7 @@ def test_paste(tmp_path: Path) -> None:
 
     codes.save(torch.zeros(4, 8), file, {})
     nothing = run(*arguments)
-    assert nothing.returncode == 1 and "says nothing of a crop" in nothing.stderr
+    assert nothing.returncode == 1 and "has no crop" in nothing.stderr
     small = faces.middle_square((100, 100))
     codes.save(torch.zeros(4, 8), file, {"crop": small.to_dict()})
     other = run(*arguments, "--mask", "square")

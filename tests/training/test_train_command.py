@@ -148,7 +148,7 @@ def process(*arguments: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals(flags: Flags, tmp_path: Path, number: int, status: int) -> None:
     run = tmp_path / "run"
     started = process("train", *line({**flags, "steps": 1_000_000, "log-every": 1, "workers": 1}))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from wplus.cli.app import DEFAULT_MODEL, EDITING, Device, Json, Model, app, device_of
-from wplus.cli.terminal import print_error, print_json, print_path, print_table, progress_bar
+from wplus.cli.terminal import print_error, print_json, print_line, print_table, progress_bar
 from wplus.editing.options import SearchOptions
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def directions_find(
     for line in result.unreadable:
         print_error(line)
     _show(result.directions)
-    print_path(out)
+    print_line(out)
     return 1 if result.unreadable else 0
 
 

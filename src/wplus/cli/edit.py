@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from wplus.cli.app import EDITING, app
 from wplus.cli.inputs import DEFAULTS, Common, Inputs
-from wplus.cli.terminal import print_path, report
+from wplus.cli.terminal import print_line, report
 from wplus.editing.options import (
     EditOptions,
     ExploreOptions,
@@ -182,4 +182,4 @@ def transplant(
 def _show(results: Sequence[Result]) -> None:
     for result in results:
         for image in result.images:
-            print_path(image)
+            print_line(image)

@@ -11,7 +11,7 @@ from rich.table import Column
 
 from wplus.cli.app import DEFAULT_MODEL, MODELS, Device, Json, app, device_of, load_model
 from wplus.cli.memory import keep_freed_memory
-from wplus.cli.terminal import print_error, print_json, print_path, print_table, progress_bar
+from wplus.cli.terminal import print_error, print_json, print_line, print_table, progress_bar
 from wplus.evaluate.options import Options
 
 
@@ -58,5 +58,5 @@ def evaluate(
         (first, *heads), rows = table(report)
         print_table([first, *(Column(head, justify="right") for head in heads)], rows)
         for line in (*remarks(report), *files):
-            print_path(line)
+            print_line(line)
     return 1 if report.failures else 0

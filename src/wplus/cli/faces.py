@@ -22,7 +22,7 @@ from wplus.cli.app import (
     load_model,
 )
 from wplus.cli.memory import keep_freed_memory
-from wplus.cli.terminal import print_path, print_table, report
+from wplus.cli.terminal import print_line, print_table, report
 from wplus.errors import WplusError
 from wplus.inference.options import InversionOptions
 
@@ -144,7 +144,7 @@ def align(
 
 def _print_crops(results: list[CropResult]) -> None:
     for result in results:
-        print_path(result.crop)
+        print_line(result.crop)
 
 
 @app.command(group=FACES)
@@ -207,8 +207,8 @@ def sample(
     """
     from wplus.inference.files import sample_files
 
-    if count < 1:
-        raise WplusError(f"--count {count}: at least 1")
+    if not 1 <= count <= 10_000:
+        raise WplusError(f"--count {count}: 1 to 10,000 at a time; another --seed gives others")
     network = load_model(model, device, precision)
     return report(
         lambda _: sample_files(out, network, model, count, truncation, seed), _print_images
@@ -217,7 +217,7 @@ def sample(
 
 def _print_images(results: list[Result]) -> None:
     for result in results:
-        print_path(result.images[0])
+        print_line(result.images[0])
 
 
 @app.command(group=FACES)
@@ -256,4 +256,4 @@ def paste(
     from wplus.inference.pasting import paste_file
 
     paste_file(photo, result, codes, out, mask, feather, match_light)
-    print_path(out)
+    print_line(out)

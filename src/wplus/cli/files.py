@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Column, Table
+from rich.table import Column
 
-from wplus.cli.app import MODELS, Json, app, show
+from wplus.cli.app import MODELS, Json, app
+from wplus.cli.terminal import print_error, print_json, print_line, print_table
 from wplus.errors import WplusError
 
 models_app = App(
@@ -41,7 +40,7 @@ def convert(
     from wplus import models
 
     config = models.convert(source, destination)
-    print(f"{destination}: {config}")
+    print_line(f"{destination}: {config}")
 
 
 @models_app.command(name="list")
@@ -55,12 +54,13 @@ def models_list(*, json_output: Json = False) -> None:
     rows = [(asset, weights.cached(name)) for name, asset in weights.ASSETS.items()]
     if json_output:
         entries = [{**asdict(asset), "cached": str(path) if path else None} for asset, path in rows]
-        print(json.dumps(entries, indent=2))
+        print_json(entries)
         return
-    table = Table(Column("name", no_wrap=True), "role", Column("MB", justify="right"), "here")
-    for asset, path in rows:
-        table.add_row(asset.name, asset.role, f"{asset.size / 1e6:.1f}", "yes" if path else "")
-    show(table)
+    columns = (Column("name", no_wrap=True), "role", Column("MB", justify="right"), "here")
+    print_table(
+        columns,
+        [(a.name, a.role, f"{a.size / 1e6:.1f}", "yes" if path else "") for a, path in rows],
+    )
 
 
 @models_app.command(name="fetch")
@@ -79,10 +79,10 @@ def models_fetch(
     failed = False
     for name in names or list(weights.ASSETS):
         try:
-            print(weights.fetch(name))
+            print_line(weights.fetch(name))
         except WplusError as error:
             failed = True
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            print_error(error)
     return int(failed)
 
 
@@ -96,7 +96,7 @@ def models_verify() -> int:
 
     states = [weights.verify(name) for name in weights.ASSETS]
     for status in states:
-        print(f"{status.state:8} {status.name} {status.detail}".rstrip())
+        print_line(f"{status.state:8} {status.name} {status.detail}".rstrip())
     return int(any(status.state == "damaged" for status in states))
 
 
@@ -108,4 +108,4 @@ def models_where() -> None:
     """
     from wplus import weights
 
-    print(weights.cache_folder())
+    print_line(weights.cache_folder())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from wplus.cli.app import MODELS, app, bar
+from wplus.cli.app import MODELS, app
+from wplus.cli.terminal import print_error, print_line, progress_bar
 
 prepare_app = App(
     name="prepare",
@@ -115,17 +115,17 @@ def _run(photos: Path, out: Path, jobs: int, kind: str, **settings: Any) -> int:
 
     made = kept = failed = 0
     total, results = prepare_folder(photos, out, Recipe(kind, **settings), jobs)
-    with bar(quiet=False) as progress:
-        task = progress.add_task(kind.replace("_", " "), total=total)
-        for result in results:
+    with progress_bar() as bars:
+        progress = bars(kind.replace("_", " "))
+        for done, result in enumerate(results, start=1):
             if result.error:
                 failed += 1
-                print(f"error: {result.error}", file=sys.stderr)
+                print_error(result.error)
             elif result.kept:
                 kept += 1
             else:
                 made += 1
-            progress.advance(task)
+            progress(done, total)
     there = f", {kept} were there" if kept else ""
-    print(f"{out}: {made} made{there}" + (f", {failed} failed" if failed else ""))
+    print_line(f"{out}: {made} made{there}" + (f", {failed} failed" if failed else ""))
     return 1 if failed else 0

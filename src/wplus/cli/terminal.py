@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+from wplus.cli import signals
 from wplus.progress import ProgressFor
 
 LONGEST = 1000  # characters of a line
@@ -36,9 +37,9 @@ def safe(text: object) -> str:
     return line if len(line) <= LONGEST else f"{line[:half]} … {line[-half:]}"
 
 
-def print_path(path: object) -> None:
-    """A file that was written, on standard output."""
-    print(safe(path))
+def print_line(text: object) -> None:
+    """One line, such as a file that was written, on standard output."""
+    print(safe(text))
 
 
 def print_error(reason: object) -> None:
@@ -46,9 +47,19 @@ def print_error(reason: object) -> None:
     print(f"error: {safe(' '.join(str(reason).split()))}", file=sys.stderr)
 
 
+def print_stopped(done: int | None = None) -> None:
+    """A signal ended the command, after so many results."""
+    print("stopped" if done is None else f"stopped; {done} done", file=sys.stderr)
+
+
 def print_json(value: object) -> None:
     """For programs."""
     print(json.dumps(value, indent=2))
+
+
+def print_progress(text: object) -> None:
+    """One line on standard error, above a progress bar if there is one."""
+    console.print(safe(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str | Column], rows: Iterable[Sequence[object]]) -> None:
@@ -111,7 +122,7 @@ def report(
 ) -> int:
     """Take results as they come, with a progress bar; then show them, or print them as JSON.
 
-    Errors are printed at once. After Ctrl-C, the results so far are shown all the same.
+    Errors are printed at once. After a signal, the results so far are shown all the same.
 
     Args:
         start: begins the work.
@@ -120,7 +131,7 @@ def report(
         to_json: one result for JSON.
 
     Returns:
-        The exit status: 1 if there was an error, 130 after Ctrl-C.
+        The exit status: 1 if there was an error, 130 after Ctrl-C, 143 after SIGTERM.
     """
     done: list[Each] = []
     stopped = False
@@ -138,6 +149,6 @@ def report(
     elif good:
         show(good)
     if stopped:
-        print(f"stopped; {len(good)} done", file=sys.stderr)
-        return 130
+        print_stopped(len(good))
+        return signals.status()
     return 1 if len(good) < len(done) else 0

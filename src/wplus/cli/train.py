@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from wplus import tasks
 from wplus.cli.app import MODELS, app
 from wplus.cli.memory import keep_freed_memory
-from wplus.cli.terminal import console
+from wplus.cli.terminal import console, print_json, print_line, print_progress
 from wplus.errors import ConfigError, WplusError
 from wplus.files import parse_json
 from wplus.training import config
@@ -69,7 +68,7 @@ def train(
     from_file = config.read(config_file) if config_file is not None else {}
     settings = config.resolve(out, from_file, tables(flags))
     if dry_run:
-        print(settings.to_json())
+        print_json(json.loads(settings.to_json()))
         return 0
     from wplus.training.loop import train as run
 
@@ -87,8 +86,8 @@ def train(
             lines.append(f"best loss {result.best['loss']:.4f} at step {result.best['step']}")
         if result.step < result.steps:
             lines.append("the same command resumes it")
-        print("; ".join(lines))
-    return 130 if result.signal == signal.SIGINT else 0
+        print_line("; ".join(lines))
+    return 128 + result.signal if result.signal else 0
 
 
 def _directions(generator: Generator) -> Tensor:
@@ -208,7 +207,7 @@ def _reporting() -> Iterator[Callable[[StepReport], None]]:
             bar.update(moving, total=at.steps, completed=at.step, description=str(at))
         elif time.monotonic() - last > QUIET or at.step == at.steps:
             last = time.monotonic()
-            _print(str(at))
+            print_progress(str(at))
 
     try:
         with bar:
@@ -224,11 +223,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
-        _print(self.format(record))
-
-
-def _print(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_progress(self.format(record))
 
 
 train.__signature__ = signature()  # type: ignore[attr-defined]
