@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -184,3 +185,61 @@ def test_malformed_lists(tmp_path: Path, text: bytes, message: str) -> None:
     path.write_bytes(text)
     with pytest.raises(ConfigError, match=message):
         read_list(path)
+
+
+def names_and_warnings(folder: Path, caplog: pytest.LogCaptureFixture) -> tuple[list[str], str]:
+    caplog.clear()
+    names = [name for name, _ in images_in(folder)]
+    return names, " ".join(record.getMessage() for record in caplog.records)
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path / "photos/1.png", tmp_path / "elsewhere/2.png", tmp_path / "elsewhere/x/3.png")
+    photos = tmp_path / "photos"
+    (photos / "link").symlink_to(tmp_path / "elsewhere")
+    assert names_and_warnings(photos, caplog) == (["1", "link/2", "link/x/3"], "")
+    (photos / "again").symlink_to(tmp_path / "elsewhere" / "x")
+    (tmp_path / "elsewhere" / "loop").symlink_to(photos)
+    names, said = names_and_warnings(photos, caplog)
+    assert sorted(Path(name).name for name in names) == ["1", "2", "3"]
+    assert "2 seen under another name (link/loop, link/x)" in said
+    (tmp_path / "top").symlink_to(photos)
+    assert len(images_in(tmp_path / "top")) == 3
+
+
+def test_what_is_left_out_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path / "1.png", tmp_path / "notes.txt", tmp_path / "._1.png", tmp_path / ".DS_Store")
+    touch(tmp_path / ".git" / "x.png", tmp_path / ".wplus-writing-a" / "1.png")
+    assert names_and_warnings(tmp_path, caplog) == (["1"], "")
+    touch(tmp_path / ".hidden.png", tmp_path / ".thumbs" / "1.png")
+    for name, head in (
+        ("download", b"\xff\xd8\xff\xe0"),
+        ("a/photo.jpg_large", b"\xff\xd8\xff\xdb"),
+        ("b.dat", b"RIFF1234WEBP"),
+        ("IMG_1", b"\0\0\0\x18ftypheic"),
+    ):
+        touch(tmp_path / name)
+        (tmp_path / name).write_bytes(head)
+    names, said = names_and_warnings(tmp_path, caplog)
+    assert names == ["1"]
+    assert "2 hidden (.hidden.png, .thumbs)" in said
+    assert "4 images without such an ending (IMG_1, a/photo.jpg_large, b.dat)" in said
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(ConfigError, match=r"no images in this folder; left out: 2 hidden"):
+        images_in(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "1.png", tmp_path / "closed" / "2.png")
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ConfigError, match=r"closed: cannot be read as a folder .Permission"):
+        images_in(tmp_path)

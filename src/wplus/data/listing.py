@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,10 +14,16 @@ from PIL import Image
 
 from wplus import images
 from wplus.errors import ConfigError
+from wplus.files import PREFIX
 
 _COLUMNS = {"source", "target", "name"}
 _TELEPHONES = {".heic", ".heif", ".avif"}
 """Images even where Pillow cannot read them: they are named as unreadable, not passed over."""
+_TELEPHONES_INSIDE = {b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"}
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
+_NEVER_MEANT = (PREFIX, "._", ".git", ".DS_Store", ".Trash", ".ipynb_checkpoints")
+"""Hidden files of programs, which nobody misses."""
+logger = logging.getLogger(__name__)
 
 
 class Pair(NamedTuple):
@@ -79,31 +86,65 @@ def images_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
     """(name, path) of the images in a folder and its subfolders, sorted by name.
 
     The name is the path within the folder without the ending, in Unicode's composed form (two
-    systems write é in two ways). Hidden files and folders, and files with other endings than those
-    of images, are left out; whether a file can be read shows when it is.
+    systems write é in two ways). Links to folders are followed, each folder once. Files with other
+    endings than those of images are no images; whether a file can be read shows when it is. A
+    warning names what else is left out: what is hidden, folders that were seen under another name,
+    and images whose names have no ending of an image.
 
     Raises:
-        ConfigError: the folder is missing, cannot be read, or has no images.
+        ConfigError: the folder is missing, has no images, or it or a subfolder cannot be read.
     """
     top = os.fsdecode(folder)
     kinds = Image.registered_extensions()
     endings = {ending for ending, kind in kinds.items() if kind in images.FORMATS} | _TELEPHONES
     found: list[tuple[str, str]] = []
+    left_out: dict[str, list[str]] = {}
+    seen: set[str] = set()
     try:
-        for place, folders, files in os.walk(top, onerror=_give_up):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+        for place, folders, files in os.walk(top, onerror=_give_up, followlinks=True):
             inside = os.path.relpath(place, top).replace(os.sep, "/")
             prefix = "" if inside == "." else inside + "/"
-            for file in files:
-                stem, ending = os.path.splitext(file)  # noqa: PTH122  (as above)
-                if ending.lower() in endings and not file.startswith("."):
-                    name = unicodedata.normalize("NFC", prefix + stem)
-                    found.append((name, os.path.join(place, file)))  # noqa: PTH118
+            if (real := os.path.realpath(place)) in seen:
+                left_out.setdefault("seen under another name", []).append(inside)
+                folders.clear()
+                continue
+            seen.add(real)
+            for name in [*folders, *files]:
+                stem, ending = os.path.splitext(name)  # noqa: PTH122  (as above)
+                is_image = ending.lower() in endings
+                path = os.path.join(place, name)  # noqa: PTH118
+                if name.startswith("."):
+                    if (is_image or name in folders) and not name.startswith(_NEVER_MEANT):
+                        left_out.setdefault("hidden", []).append(prefix + name)
+                elif name in folders:
+                    continue
+                elif is_image:
+                    found.append((unicodedata.normalize("NFC", prefix + stem), path))
+                elif _is_image_inside(path):
+                    left_out.setdefault("images without such an ending", []).append(prefix + name)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
     except OSError as error:
-        raise ConfigError(f"{top}: cannot be read as a folder ({error.strerror})") from error
+        where = top if error.filename is None else os.fsdecode(error.filename)
+        raise ConfigError(f"{where}: cannot be read as a folder ({error.strerror})") from error
+    about = "; ".join(f"{len(x)} {why} ({', '.join(sorted(x)[:3])})" for why, x in left_out.items())
     if not found:
-        raise ConfigError(f"{top}: there are no images in this folder")
+        also = f"; left out: {about}" if about else ""
+        raise ConfigError(f"{top}: there are no images in this folder{also}")
+    if about:
+        logger.warning("%s: left out: %s", top, about)
     return sorted(found)
+
+
+def _is_image_inside(path: str) -> bool:
+    """Whether a file starts as images do that nobody takes for anything else."""
+    if not os.path.isfile(path):  # noqa: PTH113  (as above)
+        return False
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            head = file.read(12)
+    except OSError:
+        return False
+    return head.startswith(_BEGINNINGS) or head[8:] == b"WEBP" or head[4:] in _TELEPHONES_INSIDE
 
 
 def files_of(paths: Iterable[str]) -> Iterator[tuple[str, ConfigError | None]]:
