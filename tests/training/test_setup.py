@@ -146,7 +146,7 @@ def test_noise_is_as_the_generator_says_or_the_settings(generator: str, drawn: b
         made = toy.config(noise=noise)
         placed = toy.components(made, {"l2": 1.0}, network).place(made, torch.device("cpu"))
         losses = placed.training_losses(placed.network)
-        first, second = (float(losses({"source": x, "target": x})["l2"]) for _ in range(2))
+        first, second = (losses({"source": x, "target": x})["l2"].item() for _ in range(2))
         assert (first != second) == differs
 
 
