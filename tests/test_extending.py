@@ -378,6 +378,28 @@ def inversion(home: Path) -> Path:
     return home / "inversion.safetensors"
 
 
+def test_a_corrector_is_trained(inversion: Path, home: Path) -> None:
+    new = {
+        "task": "inversion",
+        "data": home / "targets",
+        "loss": "absolute=1",
+        "lpips": 0,
+        "identity": 0,
+        "corrector": "shift",
+        "corrector-options": json.dumps({"channels": STYLE}),
+        "init": inversion,
+    }
+    left_out = ("--sources", "--generator", "--encoder", "--task", "--data")
+    words = settings(home, "corrected")
+    kept = [
+        w for n in range(0, len(words), 2) if words[n] not in left_out for w in words[n : n + 2]
+    ]
+    assert call("train", *kept, *(w for name, x in new.items() for w in (f"--{name}", x))) == 0
+    before, after = load_file(inversion), load_file(home / "corrected" / "model.safetensors")
+    assert {name for name in after if (after[name] != before[name]).any()} == {"corrector.amount"}
+    assert log_of(home / "corrected", "train")[0]["absolute"] > 0
+
+
 def shade_of(halves: Array, seed: int) -> float:
     return float(halves.mean() - (picture(seed) / 127.5 - 1).mean())
 

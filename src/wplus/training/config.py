@@ -110,8 +110,8 @@ class NetworkSettings(Settings):
     )
     noise: Literal["auto", "fixed", "random", "none"] = setting(
         "auto",
-        "Noise maps of the generator in training; auto is random for StyleGAN2 (as published) and"
-        " fixed for others. Validation uses fixed ones.",
+        "Noise maps of the generator in training; auto is the generator's own: random for StyleGAN2"
+        " (as published), fixed for others. Validation uses fixed ones.",
     )
 
 
