@@ -138,3 +138,20 @@ def test_names_reach_no_terminal_raw(tmp_path: Path) -> None:
         lines = result.stderr.decode().splitlines()
         assert command[0] == "train" or all(re.match("(error|warning): ", each) for each in lines)
         assert not any(line.startswith("error: disk failure") for line in lines)
+
+
+def test_advice_names_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for name in ("photo.jpg", "photo.png", "photo.webp", "photo.gif", "photos/1.png"):
+        Image.new("RGB", (64, 64)).save(name)
+    for name in ("photo.jpg", "photo.png", "photo.webp", "photo.gif"):
+        assert error("convert", name, "x.safetensors") == f"{name}: is an image, not a model"
+    assert "is an image, not a model" in error("sample", "--model", "./photo.png", "--out", "x")
+    for command in (["invert"], ["edit", "--smile", "1"], ["explore"]):
+        said = error(*command, "photo.png", "--model", "faces-sketch", "--out", "x")
+        assert "`wplus translate --task sketch`" in said
+    train = ("train", "--data", "photos", "--out", "run", "--device")
+    assert "--similarity-net FILE" in error(*train, "cpu", "--task", "domain")
+    assert "this machine has" in error(*train, "cpu", "--devices", "99")
+    assert "device 'meta' cannot be used" in error(*train, "meta")

@@ -34,7 +34,7 @@ from toy_index import Index, handler, sha256, wheel
 
 import tiny
 from wplus import models
-from wplus.cli import main
+from wplus.cli import main, signals
 from wplus.errors import FormatError, WeightsError
 from wplus.files import PREFIX
 from wplus.registry import Registry
@@ -148,21 +148,30 @@ def contents(folder: Path) -> dict[str, str]:
 
 def fork(tokens: list[str], said: Path) -> int:
     """Start the command in a process of its own; its output goes to a file."""
+    said.unlink(missing_ok=True)
     child = os.fork()
     if child:
         return child
-    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
     code = 1
     try:
-        main(tokens)
+        signals.catch()
+        main_in(tokens, said)
         code = 0
+    except KeyboardInterrupt:
+        code = signals.status()
     except SystemExit as end:
         code = int(end.code or 0)
     finally:
         sys.stdout.flush()
         os._exit(code)
+
+
+def main_in(tokens: list[str], said: Path) -> None:
+    """The command, with its output in a file."""
+    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    main(tokens)
 
 
 def end_of(child: int) -> int:
@@ -179,7 +188,9 @@ def trial(command: Command, name: str, at: float, place: Path, whole: dict[str, 
     time.sleep(at)
     os.kill(child, SIGNALS[name])
     status = end_of(child)
-    text = said.read_text()
+    text = said.read_text() if said.exists() else ""
+    if not text and status == -SIGNALS[name]:
+        status = ENDS[name][0]  # before it began
     assert "Traceback" not in text, text
     assert status in ENDS[name], (status, text)
     assert name == "SIGKILL" or not list(out.rglob(f"{PREFIX}*")), "SIGTERM left a temporary"
@@ -193,7 +204,9 @@ def trial(command: Command, name: str, at: float, place: Path, whole: dict[str, 
     return left
 
 
-def attack(name: str, command: Command, times: int, place: Path, dice: random.Random) -> bool:
+def attack(
+    name: str, command: Command, times: int, place: Path, dice: random.Random, names: list[str]
+) -> bool:
     """Kill one command so many times with each signal; print the counts."""
     out = place / "out"
     os.environ["WPLUS_CACHE"] = str(out)
@@ -205,7 +218,7 @@ def attack(name: str, command: Command, times: int, place: Path, dice: random.Ra
     assert whole
     shutil.rmtree(out)
     good = True
-    for signal_name in SIGNALS:
+    for signal_name in names:
         counts: Counter[str] = Counter()
         for _ in range(times):
             at = dice.uniform(0, duration)
@@ -230,7 +243,9 @@ def serve(archive: bytes, file: str) -> None:
     context.Process(target=server.serve_forever, daemon=True).start()
 
 
-def attack_all(times: int, only: list[str] | None = None, seed: int = 0) -> bool:
+def attack_all(
+    times: int, only: list[str] | None = None, names: list[str] | None = None, seed: int = 0
+) -> bool:
     """All commands, or some; whether nothing failed."""
     body = {f"toy/{n}.bin": random.Random(n).randbytes(2_000_000) for n in range(3)}
     file = "toy_net-1.0-py3-none-any.whl"
@@ -242,12 +257,13 @@ def attack_all(times: int, only: list[str] | None = None, seed: int = 0) -> bool
     ]
     serve(archive, file)
     shipped, table.ASSETS = table.ASSETS, Registry("pretrained file", rows, WeightsError)
+    names = names or list(SIGNALS)
     dice, good = random.Random(seed), True
     try:
         with tempfile.TemporaryDirectory() as folder:
             for name, command in commands(Path(folder)).items():
                 if only is None or name in only:
-                    good = attack(name, command, times, Path(folder), dice) and good
+                    good = attack(name, command, times, Path(folder), dice, names) and good
     finally:
         table.ASSETS = shipped
     return good
@@ -257,6 +273,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--only", nargs="*")
+    parser.add_argument("--signals", nargs="*")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    sys.exit(not attack_all(given.times, given.only, given.seed))
+    sys.exit(not attack_all(given.times, given.only, given.signals, given.seed))

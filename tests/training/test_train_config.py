@@ -116,7 +116,7 @@ def test_every_setting_is_documented_as_it_is() -> None:
         ({"network": {"encoder_options": [1]}}, "encoder_options must be a table"),
         ({"task": "inversoin"}, "no task 'inversoin'"),
         ({"losses": {"similarity": 0.5}}, "exclude each other"),
-        ({"losses": {"similarity": 0.5, "identity": 0}}, "name its file as similarity_net"),
+        ({"losses": {"similarity": 0.5, "identity": 0}}, "name its file by --similarity-net FILE"),
         ({"data": {"sources": "a"}}, "sources need exactly one folder"),
         ({"data": {"validation_sources": "a"}}, "validation_sources need"),
         ({"data": {"validation": "a", "hold_out": 3}}, "exclude each other"),

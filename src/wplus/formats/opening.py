@@ -25,6 +25,10 @@ _HEAD = 512
 _NOT_MODELS = (
     (rb"(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|head|!--)", "is a web page, not a model; " + AGAIN),
     (rb"version https://git-lfs", "is a Git LFS pointer, not the file; run `git lfs pull`"),
+    (
+        rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF[\s\S]{4}WEBP|[\s\S]{4}ftyp",
+        "is an image, not a model",
+    ),
     (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!", "is a compressed archive; unpack it first"),
     (rb"[\s\S]{8}\{\"", "is a safetensors file, not a pickle or a torch checkpoint"),
     (rb"[\t\r\n -~]{16,}\Z|\s*\{\"", "is a text file, not a model; " + AGAIN),

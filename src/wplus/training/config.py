@@ -281,7 +281,7 @@ class TrainConfig:
         for network in networks_for(name for name, weight in weights.items() if weight):
             if network.needs_file and not getattr(self.losses, f"{network.name}_net", None):
                 raise ConfigError(
-                    f"{network.name} needs its network: name its file as {network.name}_net"
+                    f"{network.name} needs its network: name its file by --{network.name}-net FILE"
                 )
 
     @property

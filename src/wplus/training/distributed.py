@@ -146,17 +146,26 @@ def start(run: RunSettings) -> SingleProcess:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         local, world = (int(os.environ.get(f"{x}WORLD_SIZE", "1")) for x in ("LOCAL_", ""))
         devices, nodes = local, max(1, world // local)
+    if devices > (most := _most(name)):
+        raise ConfigError(f"--devices {devices}: this machine has {most} for training on {name}")
     if devices * nodes > 1:
         if ":" in name:
             raise ConfigError(f"device {name!r} is one device, but {devices * nodes} are asked for")
         return Distributed(name, devices, nodes)
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # "meta" has no values
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {run.device!r} cannot be used here: {reason}") from None
     return SingleProcess(device)
+
+
+def _most(name: str) -> int:
+    """Processes that train at once without standing in each other's way."""
+    if name.startswith("cuda"):
+        return max(1, torch.cuda.device_count())
+    return 2 * (os.cpu_count() or 1) if name.startswith("cpu") else 1
 
 
 def _best() -> str:
