@@ -144,6 +144,7 @@ def test_both_graphs_are_needed(folder: Path, tmp_path: Path) -> None:
     assert reason(tmp_path) == (f"{tmp_path}: {foreign.MAPPING} missing; a generator needs both")
     (tmp_path / foreign.SYNTHESIS).unlink()
     assert reason(tmp_path) == f"{tmp_path}: is a folder, and not one of MobileStyleGAN's files"
+    (tmp_path / "other.xml").write_text('<net name="other">')
     assert f"{foreign.MAPPING} and {foreign.SYNTHESIS} missing" in reason(tmp_path / "other.xml")
 
 

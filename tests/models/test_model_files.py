@@ -217,7 +217,7 @@ def test_an_interrupted_save_leaves_the_old_file(
         target.write_bytes(b"half of a file")
         raise error
 
-    monkeypatch.setattr(models.files, "save_file", interrupted)
+    monkeypatch.setattr("safetensors.torch.save_file", interrupted)
     with pytest.raises(error):
         models.save(model, path)
     assert path.read_bytes() == before

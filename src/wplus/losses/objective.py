@@ -101,11 +101,12 @@ class Objective(nn.Module):
             raise ConfigError(f"the variance of codes must be above 0, not {code_variance}")
         self.code_variance = code_variance
         self.losses = [LOSSES[name] for name in self.weights]
-        self.networks = nn.ModuleDict()
+        self.networks: dict[str, nn.Module] = {}
         for name in (loader.name for loader in networks_for(self.weights)):
             if networks is None or name not in networks:
                 raise ConfigError(f"the weight of {name} is above 0, but its network is missing")
             self.networks[name] = networks[name]
+        self._registered = nn.ModuleList(self.networks.values())  # moves with the objective
         self.requires_grad_(False)
 
     @property
