@@ -155,8 +155,8 @@ def test_one_tensor_under_many_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_pickles_of_nothing_known(tmp_path: Path) -> None:
-    for content in ({"G": 1}, (1, 2, 3), [1], "text"):
+    for content in ({"G": 1}, (1, 2, 3), [1], "text", len):
         (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
         with pytest.raises(FormatError) as error:
             foreign.read(tmp_path / "a.pkl")
-        assert str(error.value).startswith(str(tmp_path / "a.pkl"))
+        assert str(error.value).count(str(tmp_path / "a.pkl")) == 1

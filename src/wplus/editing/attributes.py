@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +80,9 @@ def read_attributes(
     """Read a table of attributes.
 
     Args:
-        path: CSV with a header; the first column is the stem of the image's file.
+        path: CSV with a header; the first column is the image's file, with or without its suffix.
+            Or CelebA's own `list_attr_celeba.txt`: a count, the names, rows in blanks. Numbers that
+            are all -1 or 1, as CelebA has them, become 0 and 1.
         names: the columns to read. Without any, all that hold numbers or two words.
         contrasts: by column of words, which word is 0 and which is 1; rows with another word count
             as missing. A column of just two words needs none: the first by alphabet is 0.
@@ -93,9 +95,8 @@ def read_attributes(
     if not path.is_file():
         raise FormatError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *lines = [row for row in csv.reader(file) if row]
-    except (ValueError, csv.Error) as error:
+        header, *lines = _rows(path)
+    except (OSError, ValueError, csv.Error) as error:
         raise FormatError(f"{path}: is no CSV table ({' '.join(str(error).split())})") from None
     wrong = next((i for i, row in enumerate(lines, 2) if len(row) != len(header)), None)
     if wrong or not lines or len(header) < 2:
@@ -105,7 +106,7 @@ def read_attributes(
     for name in (*names, *contrasts):
         if name not in header[1:]:
             raise ConfigError(f"{path}: has no column {name!r}; it has {', '.join(header[1:])}")
-    ids = tuple(row[0] for row in lines)
+    ids = tuple(PurePath(row[0]).stem if _has_suffix(row[0]) else row[0] for row in lines)
     if len(set(ids)) != len(ids):
         raise FormatError(f"{path}: names an image twice")
     chosen, columns, binary, units = [], [], [], []
@@ -128,6 +129,20 @@ def read_attributes(
     return Attributes(ids, tuple(chosen), values, tuple(binary), tuple(units))
 
 
+def _rows(path: Path) -> list[list[str]]:
+    """The rows of a table, its header first."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = file.read().splitlines()
+    if lines and lines[0].strip().isdecimal() and "," not in "".join(lines[:3]):
+        names, *rows = [line.split() for line in lines[1:] if line.strip()]  # CelebA's
+        return [["image", *names], *rows]
+    return [row for row in csv.reader(lines) if row]
+
+
+def _has_suffix(name: str) -> bool:
+    return PurePath(name).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif")
+
+
 def _column(
     name: str, texts: list[str], contrasts: Mapping[str, tuple[str, str]]
 ) -> tuple[list[float], str, bool]:
@@ -141,6 +156,8 @@ def _column(
             known = {value for value in numbers if not math.isnan(value)}
             if not all(map(math.isfinite, known)):
                 raise ConfigError(f"column {name!r} holds values that are not finite")
+            if known == {-1.0, 1.0}:  # CelebA's way to say no and yes
+                return [(number + 1) / 2 for number in numbers], "unit", True
             unit = f"degree of {name}" if name in ANGLES else "unit"
             return numbers, unit, known == {0.0, 1.0}
         words = sorted(set(texts) - {""})

@@ -8,6 +8,8 @@ the right of the image.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,22 @@ LABELS = (
 )  # fmt: skip
 """A label is an index into it."""
 
+ORDERS: dict[str, tuple[str, ...]] = {
+    "celebamask": LABELS,
+    "bisenet": (
+        "background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "glasses", "l_ear", "r_ear",
+        "earring", "nose", "mouth", "u_lip", "l_lip", "neck", "necklace", "cloth", "hair", "hat",
+    ),
+    "lapa": (
+        "background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "nose", "u_lip", "mouth",
+        "l_lip", "hair",
+    ),
+}  # fmt: skip
+"""What the numbers of label maps mean, by the data set or parser that they come from. LaPa's order
+is Helen's too."""
+
+# What stands above what in an upright face, from the top.
+_FROM_THE_TOP = (("brow",), ("eye",), ("nose",), ("mouth", "u_lip", "l_lip"), ("neck",))
 _PAIRED = ("eye", "brow", "ear")
 _LEAST = 0.1  # share of a pair's pixels that must lie beyond a gap for it to part the two
 
@@ -53,3 +71,20 @@ def _gap(columns: Tensor, middle: float) -> float:
         return middle
     at = int(widths.argmax())
     return float(taken[at] + taken[at + 1]) / 2
+
+
+def impossible(labels: Tensor) -> str:
+    """What no upright face can show in a label map (H, W) in the order of `LABELS`; empty if none.
+
+    A map in another order is in range and looks like one of ours, but has its nose above the eyes.
+    """
+    rows: list[tuple[str, float]] = []
+    for parts in _FROM_THE_TOP:
+        indices = [i for i, label in enumerate(LABELS) if label in parts or label[2:] in parts]
+        found = torch.where(torch.isin(labels, torch.tensor(indices)))[0]
+        if len(found):
+            rows.append((parts[0], float(found.float().mean())))
+    for (upper, above), (lower, below) in pairwise(rows):
+        if above > below + 0.02 * len(labels):
+            return f"its {lower} stands above its {upper}"
+    return ""

@@ -15,7 +15,6 @@ from torch import Tensor
 from wplus.errors import FormatError
 from wplus.formats import bisenet, facenets, lpips, mobilefacenet, mobilestylegan, moco, nvidia, psp
 from wplus.formats import rosinality as port
-from wplus.formats.opening import opened
 from wplus.formats.pickles import read_pickle
 from wplus.formats.torch_files import MAGIC, read_torch
 from wplus.formats.wrappers import Checkpoint, read_safetensors, unwrap
@@ -64,8 +63,7 @@ def _read(path: Path, head: bytes) -> Found:
     if head.startswith(b"\x08"):  # the first field of an ONNX model, its version
         return _network("mobilefacenet", *mobilefacenet.read_mobilefacenet(path))
     if head.startswith(b"\x80") and MAGIC not in head[:32]:
-        with opened(path):  # not an old tar archive
-            return _of_content(read_pickle(path, nvidia.ALLOWED), what)
+        return _of_content(read_pickle(path, nvidia.ALLOWED), what)
     return _of_content(read_torch(path, nvidia.MODULES), what)
 
 

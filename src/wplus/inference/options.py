@@ -70,6 +70,8 @@ class Options(InversionOptions):
             32. Without it, the size of the face decides.
         mask: inpainting: an image of the photograph's size, white where something is missing; or a
             folder with one of the same name for every photograph.
+        label_order: labels: what the numbers of the map mean: celebamask, bisenet (the common face
+            parser's own), or lapa (also Helen's).
         box: inpainting: the missing region as X,Y,WIDTH,HEIGHT in pixels of the photograph. What is
             painted in pure magenta (255, 0, 255) or erased to transparency is missing too.
 
@@ -86,6 +88,7 @@ class Options(InversionOptions):
     factor: int | None = None
     mask: Any = None  # a path, or a PIL image
     box: Box | str | None = None
+    label_order: Literal["celebamask", "bisenet", "lapa"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

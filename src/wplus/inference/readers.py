@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from PIL import Image
 
 from wplus import images
 from wplus.errors import ImageError
-from wplus.faces.labels import LABELS
+from wplus.faces.labels import LABELS, impossible
 from wplus.images import WORKING_SIZE
 from wplus.inference import inpainting
 from wplus.inference.crops import PREVIEW_SIZE, cut, find_crops
@@ -32,6 +33,8 @@ from wplus.sources.stored import read_as_stored
 
 LEAST_SHARE = 0.75  # of the pixels that a factor promises; with fewer, the output is blurred
 BLACK = -0.95  # the rings that resampling leaves around a hole are darker
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,12 @@ def _labels(request: Request) -> Iterator[Sample]:
         if sample.source.shape[1] == len(LABELS) and bool((numbers == numbers[0, 0]).all()):
             only = LABELS[int(numbers[0, 0])]
             raise ImageError(f"holds nothing but {only}; paint the parts of a face")
+        if sample.source.shape[1] == len(LABELS) and (reason := impossible(numbers)):
+            logger.warning(
+                "%s: %s; if its classes are in another order, name it with --label-order",
+                name_of(request.given),
+                reason,
+            )
         yield sample
 
 

@@ -107,6 +107,7 @@ class Inference:
         options = SourceOptions(
             channels=None if encoder is None else encoder.input_channels,
             bilinear=model.config.label_resampling == "bilinear",
+            label_order=self.options.label_order or "",
         )
         request = Request(given, SOURCES.find(self.task.source), self.options, options)
         return sampling.named(read_samples(request), given)

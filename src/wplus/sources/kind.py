@@ -34,6 +34,8 @@ class SourceOptions:
         channels: of the encoder's input; None for the kind's own number. For labels, the number of
             classes; a photograph with 1 is gray.
         bilinear: labels only, see `labels.one_hot_labels`.
+        label_order: labels only: what the numbers mean, one of `faces.labels.ORDERS`; empty for the
+            order of the model.
         factor: low_resolution only: shrink a sharp photograph by it first. None takes the image as
             the low-resolution one, whatever its size.
         factors: low_resolution only: those that training draws from.
@@ -47,6 +49,7 @@ class SourceOptions:
     size: int = 256
     channels: int | None = None
     bilinear: bool = False
+    label_order: str = ""
     factor: int | None = None
     factors: tuple[int, ...] = FACTORS
     mask: File | Image.Image | None = None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wplus import images
 from wplus.errors import ConfigError, ImageError
-from wplus.faces.labels import LABELS
+from wplus.faces.labels import LABELS, ORDERS
 from wplus.sources.kind import File, Kind, Pixels, SourceOptions, check_size, naming
 from wplus.sources.label_colors import (
     PALETTE,
@@ -26,6 +26,8 @@ from wplus.sources.stored import read_as_stored
 from wplus.sources.whitening import is_drawing
 
 _LEVELS = 32  # label maps have fewer different numbers than that, unless they have so many classes
+_SMALLEST_CHECKED = 64  # pixels a side; in smaller maps every part is thin
+_BLURRED = 0.3  # share of steps between classes that are followed by another step
 _PAPER = 200  # the brightness of most of a drawing
 _SOFT_LINES = 4  # and the levels on the edges of its lines, at least
 
@@ -40,7 +42,7 @@ class Labels(Kind):
     def tensor(self, image: Image.Image, options: SourceOptions) -> Tensor:
         """See `Kind.tensor`."""
         classes = _classes(options)
-        numbers = class_numbers(image, classes)
+        numbers = class_numbers(image, classes, options.label_order)
         return one_hot_labels(numbers, classes, options.size, bilinear=options.bilinear)
 
     def preview(self, source: Tensor) -> Image.Image:
@@ -149,16 +151,25 @@ def _as_gray_levels(labels: Tensor, size: int) -> Tensor:
     return torch.from_numpy(np.stack(resized)).to(labels)
 
 
-def class_numbers(image: Image.Image, num_classes: int = len(LABELS)) -> Tensor:
+def class_numbers(image: Image.Image, num_classes: int = len(LABELS), order: str = "") -> Tensor:
     """(1, H, W) int64 of an image that stands as it does in its file.
 
     Gray levels and the indices of a palette are class numbers. Images in the colors of `PALETTE`
     are looked up there, if there are as many classes; also those with a palette of their own that
     holds nothing but these colors, as drawing programs write them.
 
+    Args:
+        image: as stored.
+        num_classes: C.
+        order: what the numbers mean, one of `faces.labels.ORDERS`; empty for that of `LABELS`.
+
     Raises:
-        ImageError: the image holds neither; unknown colors are named with the nearest class.
+        ImageError: the image holds neither; unknown colors are named with the nearest class. Or
+            its outlines are blurred, or it has a number that the order lacks.
+        ConfigError: no such order.
     """
+    if order:
+        return _reordered(class_numbers(image, num_classes), order, num_classes)
     named = num_classes == len(LABELS)
     if named and image.mode in {"RGBA", "LA"}:
         image = on_background(image)
@@ -182,7 +193,43 @@ def class_numbers(image: Image.Image, num_classes: int = len(LABELS)) -> Tensor:
         raise ImageError(f"holds no class numbers (mode {image.mode}); store them as gray levels")
     if values.max() >= num_classes:
         _check_numbers(values, num_classes)
+    _check_outlines(values)
     return torch.from_numpy(values.astype(np.int64))[None]
+
+
+def _reordered(numbers: Tensor, order: str, num_classes: int) -> Tensor:
+    """Numbers of another order as indices of `LABELS`."""
+    if order not in ORDERS or num_classes != len(LABELS):
+        raise ConfigError(
+            f"label order {order!r} is none of: {', '.join(ORDERS)} (for the {len(LABELS)} classes"
+            " of faces)"
+        )
+    table = torch.tensor([LABELS.index(label) for label in ORDERS[order]])
+    if int(numbers.max()) >= len(table):
+        raise ImageError(
+            f"label {int(numbers.max())} is out of range: the order {order} has"
+            f" {len(table)} classes"
+        )
+    return table[numbers]
+
+
+def _check_outlines(values: NDArray[Any]) -> None:
+    """Refuse maps that were resized or compressed as if they were photographs.
+
+    Between two regions, such a map has pixels of other classes, so that most steps from one class
+    to another are followed by a further one.
+    """
+    if min(values.shape) < _SMALLEST_CHECKED:
+        return
+    numbers = values.astype(np.int64)
+    steps = np.diff(numbers, axis=1) != 0
+    after = steps[:, :-1] | steps[:, 1:]
+    both = steps[:, :-1] & steps[:, 1:]
+    if after.sum() > values.shape[0] and both.sum() > _BLURRED * after.sum():
+        raise ImageError(
+            "has blurred outlines: it was resized or compressed like a photograph, which makes"
+            " false classes; store it as PNG and resize it by nearest neighbor"
+        )
 
 
 def colored(labels: Tensor) -> Image.Image:

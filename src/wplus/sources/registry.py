@@ -56,7 +56,9 @@ SOURCES: Registry[Source] = Registry(
     (
         Source("photo", _KINDS + "photo:Photo", "photograph", is_photograph=True, augmentable=True),
         Source("sketch", _KINDS + "sketch:Sketch", "sketch", channels=1, crops=True),
-        Source("labels", _KINDS + "labels:Labels", "label map", channels=19, options=("bilinear",)),
+        Source(
+            "labels", _KINDS + "labels:Labels", "label map", channels=19, options=("label_order",)
+        ),
         Source(
             "low_resolution", _KINDS + "low_resolution:LowResolution", "small photograph",
             is_photograph=True, options=("factor",),
