@@ -1,4 +1,4 @@
-"""What a model is made of: a configuration, written into every model file."""
+"""The configuration of a model, written into every model file."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class Part:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a PSP model is.
+    """The networks of a PSP model and how its encoder is used.
 
     Attributes:
         generator: the generator.
         encoder: the encoder; None for a generator alone.
         corrector: of the generator's features; None for none.
-        task: what the encoder was trained for, see `tasks`.
-        source: how a file becomes the encoder's input, a name of `sources.SOURCES`.
+        task: of the encoder's training, a name of `tasks.TASKS`.
+        source: kind of the encoder's input, a name of `sources.SOURCES`.
         start_from_mean: whether codes are offsets from the mean code (E(x) + w̄) or absolute.
-        license: terms of the weights, to be shown to the user.
-        label_resampling: how label maps are brought to the encoder's size: nearest, or bilinear
-            like gray levels, as the published checkpoints were trained.
-        generator_id: see `Generator.weights_id`; None where the file does not say.
+        license: of the weights, shown to the user.
+        label_resampling: of label maps to the encoder's size: nearest, or bilinear like gray
+            levels, as in the published training.
+        generator_id: see `Generator.weights_id`; None where the file has none.
     """
 
     generator: Part
@@ -112,7 +112,7 @@ class ModelConfig:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON lists to tuples, all the way down, so that a configuration cannot be changed."""
+    """JSON lists to tuples at every depth, so that a configuration is immutable."""
     if isinstance(value, Mapping):
         return {key: _tuples(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

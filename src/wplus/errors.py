@@ -4,19 +4,19 @@ from __future__ import annotations
 
 
 class WplusError(Exception):
-    """Something the caller can mend. The message names the thing, what is wrong, and what to do."""
+    """An error that the caller can fix. The message has the file, the problem and the remedy."""
 
 
 class ImageError(WplusError, ValueError):
-    """A picture cannot be read or written, or is not what was asked for."""
+    """An image cannot be read or written, or is of the wrong kind."""
 
 
 class FaceError(WplusError, ValueError):
-    """No face was found, or the geometry of a face makes no sense."""
+    """No face was found, or the geometry of a face is degenerate."""
 
 
 class WeightsError(WplusError, RuntimeError):
-    """Weights are unknown, cannot be fetched, or are not what they should be."""
+    """Weights are unknown, cannot be fetched, or have the wrong checksum."""
 
 
 class FormatError(WplusError, ValueError):

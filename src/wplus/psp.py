@@ -31,7 +31,7 @@ class PSP(nn.Module):
     Args:
         encoder: E; None for a generator alone, which has everything but `encode`.
         generator: G.
-        config: what the two are, for model files.
+        config: of the networks, for model files.
         corrector: of the generator's features; None for none.
 
     Attributes:
@@ -97,8 +97,8 @@ class PSP(nn.Module):
         Args:
             images: the encoder's input (N, C, S, S), averaged or interpolated to its `input_size`:
                 photographs in [-1, 1], sketches in [0, 1], label maps one-hot. Or one PIL image,
-                or several, of any size, whose middle square becomes such an input as the model's
-                source says; faces should be cropped first (`faces.align`).
+                or several, of any size, whose middle square becomes the input of the model's
+                source; faces should be cropped first (`faces.align`).
 
         Returns:
             (N, L, style_dim) float32, or float64 from a float64 encoder.
@@ -134,7 +134,7 @@ class PSP(nn.Module):
     def correct(
         self, images: Tensor, codes: Tensor, target_codes: Tensor | None = None
     ) -> dict[int, Tensor]:
-        """Corrections with which `decode` keeps what codes do not hold of a photograph.
+        """Corrections with which `decode` restores the details of a photograph that codes lose.
 
         Args:
             images: (N, 3, S, S) photographs in [-1, 1].
@@ -142,10 +142,10 @@ class PSP(nn.Module):
             target_codes: (N, L, style_dim), edits of them that will be decoded; None for `codes`.
 
         Returns:
-            What to add to the generator's features, by resolution R: (N, C, R, R).
+            Terms to add to the generator's features, by resolution R: (N, C, R, R).
 
         Raises:
-            ConfigError: the model has no corrector, or something does not fit.
+            ConfigError: the model has no corrector, or shapes do not fit.
         """
         if self.corrector is None:
             raise ConfigError("this model has no corrector")
@@ -172,7 +172,7 @@ class PSP(nn.Module):
             codes: (N, L, style_dim), or (N, style_dim) for one w at every layer.
             noise: "fixed" (stored maps; equal codes give equal images), "random" or "none".
             rng: source of random noise.
-            corrections: what `correct` returned for the same codes.
+            corrections: of `correct` for the same codes.
 
         Returns:
             (N, 3, resolution, resolution) float32, nominally in [-1, 1].
@@ -209,7 +209,7 @@ class PSP(nn.Module):
 
 
 def _square(image: Image.Image) -> Image.Image:
-    """The middle square of an image, its pixels and mode as they are: a label map stays one."""
+    """The middle square of an image, with unchanged pixels and mode, as for label maps."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))

@@ -11,7 +11,7 @@ from wplus.errors import ConfigError, WplusError
 
 
 class Named(Protocol):
-    """Anything that has a name."""
+    """An object with a name."""
 
     @property
     def name(self) -> str:
@@ -25,7 +25,7 @@ class Registry(Mapping[str, Row]):
     """Rows by name, in the order in which they were registered.
 
     Args:
-        what: what a row is, in the singular, for error messages ("task").
+        what: noun for a row in error messages ("task").
         rows: the rows to start with.
         error: raised where `ConfigError` is documented.
     """
@@ -77,6 +77,6 @@ class Registry(Mapping[str, Row]):
 
 
 def imported(home: str) -> Any:
-    """What "module:name" names: for rows whose code is imported when it is used."""
+    """The object at "module:name", for rows whose code is imported on first use."""
     module, _, name = home.partition(":")
     return getattr(import_module(module), name)

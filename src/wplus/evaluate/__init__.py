@@ -48,7 +48,7 @@ __all__ += [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name on its first use: the command reads `options` without waiting for torch."""
+    """Import a name on first use, so that the command reads `options` without importing torch."""
     for module, names in _NAMES.items():
         if name in names.split():
             return getattr(import_module(f"{__name__}.{module}"), name)

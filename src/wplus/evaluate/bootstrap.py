@@ -1,8 +1,8 @@
-"""Means with bootstrap intervals (Efron 1979, percentile method): what chance alone explains.
+"""Means with bootstrap intervals (Efron 1979, percentile method).
 
 Images are drawn with replacement, and all columns of values share the draws. So the values of an
 image stay together, and the interval of a difference between two columns is the paired one, which
-is much narrower than the two intervals suggest.
+is much narrower than an interval of unpaired images.
 """
 
 from __future__ import annotations

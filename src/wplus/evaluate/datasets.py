@@ -1,4 +1,4 @@
-"""What is evaluated: photographs, pairs of images, or samples of the model's own generator."""
+"""The datasets of evaluations: photographs, pairs of images, samples of the generator."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Dataset(ABC):
 
     Attributes:
         name: for tables and files.
-        paired: whether each image has its output beside it already.
-        cut: images read so far that were not square, so that their middle square was taken.
+        paired: whether every image comes with its output.
+        cut: number of images read so far that were cropped to their middle square.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Dataset(ABC):
         """The images in order; a failure in place of an unusable one."""
 
     def batches(self, size: int, failures: list[Failure]) -> Iterator[list[Example]]:
-        """The images in batches of `size`, the last one with the rest; failures are appended."""
+        """The images in batches of `size`, the last one smaller; failures are appended."""
         batch: list[Example] = []
         for image in self.images():
             if isinstance(image, Failure):
@@ -152,13 +152,13 @@ class Photographs(_Files):
 class Pairs(_Files):
     """The images of two folders, paired by stem: `a/faces/1.jpg` with `b/faces/1_out.png`.
 
-    All images must pair: scores of some of them would be no scores of the folders.
+    All images must pair, since scores of a part would not be scores of the folders.
 
     Args:
         first: the targets.
         second: the outputs.
-        suffixes: what the stems in the first and in the second folder end with.
-        align: crop the faces of the first as FFHQ is cropped; the second is taken as it is.
+        suffixes: ends of the stems in the first and in the second folder.
+        align: crop the faces of the first as FFHQ is cropped; the second is not changed.
         limit: at most this many, the first by name.
 
     Raises:
@@ -194,9 +194,9 @@ class Pairs(_Files):
 
 
 class Samples(Dataset):
-    """Images that the model's own generator makes: the domain gap is what photographs cost more.
+    """Samples of the model's generator; their scores minus those of photographs are the domain gap.
 
-    An encoder that inverts these much better than photographs lacks photographs, not capacity.
+    An encoder that inverts these much better needs more photographs, not more parameters.
 
     Args:
         model: its generator makes the images.
@@ -239,7 +239,7 @@ class Samples(Dataset):
 def as_saved(image: Tensor) -> Tensor:
     """A generated image (3, S, S) as its PNG file would be scored: (1, 3, 256, 256).
 
-    A model gets the scores of the files that it writes: clamped, in 8-bit levels.
+    Clamped and rounded to 8 bits, so that a model gets the scores of its files.
 
     Raises:
         ImageError: values that are not finite.

@@ -35,15 +35,15 @@ def evaluate_files(
     lpips: LPIPS | None = None,
     progress: ProgressFor = lambda name: silent,
 ) -> tuple[Report, list[Path]]:
-    """Score what the options name, and write the results.
+    """Evaluate a model or pairs of images, and write the results.
 
     Args:
-        options: what and how.
-        model: what `options.model` names, in the precision of the options; None for pairs.
+        options: of the evaluation.
+        model: the model of the options, in their precision; None for pairs.
         out: folder for `report.json`, `images.csv` and, for each dataset, sheets of the worst ten
             images and the first twenty; None writes nothing.
         device: where images are compared.
-        scorer: the metrics; None loads those that the options do not leave out.
+        scorer: the metrics; None loads those of the options.
         lpips: part of the loss of refinement; None loads it where it is needed.
         progress: see `run.evaluate`.
 
@@ -55,7 +55,7 @@ def evaluate_files(
         FormatError, WeightsError: see `metrics.load_scorer`.
         OSError: `out` cannot be written.
     """
-    datasets = _files(options)  # first of all: a wrong folder shows before anything is fetched
+    datasets = _files(options)  # first: report a wrong folder before fetching anything
     if out is not None:
         _prepare(out, options)
     if scorer is None:
@@ -103,7 +103,7 @@ def _files(options: Options) -> list[Dataset]:
 
 
 def _prepare(out: Path, options: Options) -> None:
-    """Make the folder first: hours of work must not end at a folder that cannot be written."""
+    """Make the folder first, so that hours of work do not end with one that cannot be written."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; the results need a folder")
     for folder in (options.data, *(options.pairs or ())):

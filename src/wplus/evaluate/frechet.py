@@ -60,9 +60,8 @@ def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> flo
     """The distance of two sets; 0 for equal ones.
 
     Σ₁Σ₂ is not symmetric, but it has the eigenvalues of the symmetric Σ₁^½ Σ₂ Σ₁^½, and the trace
-    of the root is the sum of their roots. Eigenvalues that are nothing but rounding are taken for
-    the zeros that they are: there are thousands of them when there are fewer images than features,
-    and the root of 1e-16 is 1e-8.
+    of the root is the sum of their roots. Eigenvalues of the size of rounding errors are set to
+    zero: with fewer images than features there are thousands, and the root of 1e-16 is 1e-8.
 
     Raises:
         ConfigError: fewer than 2 images in a set, or features of different lengths.

@@ -17,13 +17,13 @@ from wplus.psp import PSP
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A way to reconstruct images.
+    """A method of reconstruction.
 
     Attributes:
         name: for tables.
         run: images (N, 3, 256, 256) in [-1, 1] to reconstructions (N, 3, S, S), which are timed
             and scored as their files would be.
-        warm_up: does once, untimed, what is slow the first time (caches, kernels, loading); None
+        warm_up: runs once before timing, to fill caches and load networks and kernels; None
             for an untimed `run`.
     """
 
@@ -33,7 +33,7 @@ class Method:
 
 
 def one_pass(model: PSP) -> Method:
-    """G(E(x) + w̄), corrected if the model has a corrector; without an encoder G(w̄), the floor.
+    """G(E(x) + w̄), corrected if the model has a corrector; without an encoder G(w̄).
 
     Raises:
         ConfigError: the encoder does not read photographs.

@@ -1,6 +1,6 @@
-"""The metrics: how an output is compared with its target, image by image or as a set.
+"""The metrics: comparisons of outputs with targets, image by image or as sets.
 
-A metric is a row of `METRICS`. One of your own is a function and a row:
+A metric is a row of `METRICS`; a new one is a function and a row:
 
     def l1(outputs, targets):              # (N, 3, 256, 256) in [-1, 1] each → (N,)
         return (outputs - targets).abs().mean(dim=(1, 2, 3))
@@ -45,9 +45,9 @@ class Measure:
     Attributes:
         score: compares features of outputs with features of their targets, (N,) values; with
             `statistics`, the accumulated statistics of all outputs with those of all targets.
-        features: images (N, 3, 256, 256) in [-1, 1] to what is compared, computed once per image;
-            by default the images themselves.
-        statistics: makes an empty accumulator, for a metric of whole sets; None for one of images.
+        features: of images (N, 3, 256, 256) in [-1, 1], computed once per image and compared by
+            `score`; by default the images themselves.
+        statistics: makes an empty accumulator for a metric of sets; None for a metric of images.
         network: name of the network, for titles.
     """
 
@@ -70,7 +70,7 @@ class Metric:
     """A row of `METRICS`.
 
     Attributes:
-        name: key in reports, column of `images.csv`; also what `wplus evaluate --without` takes.
+        name: in reports, `images.csv` and `wplus evaluate --without`.
         title: for tables; {network} is replaced by `Measure.network`.
         load: builds the measure, fetching its network on first use; see `of_pairs`.
         lower_is_better: the better direction.
@@ -178,7 +178,7 @@ class Scorer:
 
     @torch.no_grad()
     def features(self, images: Tensor) -> dict[str, Any]:
-        """What each metric compares of images (N, 3, 256, 256) in [-1, 1], by name."""
+        """The features of images (N, 3, 256, 256) in [-1, 1] for each metric, by name."""
         images = images.to(self.device)
         return {name: measure.features(images) for name, measure in self.measures.items()}
 
@@ -212,7 +212,7 @@ def load_scorer(
     Raises:
         ConfigError: `without` names a metric that does not exist.
         WeightsError: a network cannot be fetched.
-        FormatError: `face_net` is no face network.
+        FormatError: `face_net` is not a face network.
     """
     left_out = {METRICS.find(name).name for name in without}
     options = LoadOptions(device, face_net)

@@ -25,9 +25,8 @@ _INCEPTION_GAIN, _INCEPTION_SHIFT = 255 / 256, -1 / 256  # trained on (level −
 class FaceNet:
     """A face-recognition network in an ONNX file, run by ONNX Runtime on the CPU.
 
-    Faces are cut out of 256² FFHQ-aligned images by the fixed crop of the identity loss. No
-    detector decides what is scored: one that skips a reconstruction without a face in it would
-    spare the model its worst results.
+    Faces are cropped from 256² FFHQ-aligned images by the fixed crop of the identity loss, without
+    a detector, which would skip reconstructions without a face: the worst results of a model.
 
     Args:
         path: takes (1, 3, S, S), RGB in [-1, 1], and gives (1, D). None fetches EdgeFace-S, which
@@ -44,7 +43,7 @@ class FaceNet:
         self.name = "EdgeFace-S" if path is None else Path(path).stem
         file = weights.path(FACE_NET) if path is None else Path(path)
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised too
+        options.log_severity_level = 4  # errors are raised, too
         options.intra_op_num_threads = min(4, os.cpu_count() or 1)
         options.inter_op_num_threads = 1
         with opened(file) as found:
@@ -67,7 +66,7 @@ class FaceNet:
     def embed(self, images: Tensor) -> Tensor:
         """Unit vectors (N, D) float32 on the CPU, of images (N, 3, 256, 256) in [-1, 1].
 
-        A row is NaN where the network's vector has no length or is not finite.
+        A row is NaN where the network's vector is zero or not finite.
         """
         if images.ndim != 4 or images.shape[1:] != (3, SIZE, SIZE):
             raise ValueError(f"faces are embedded from (N, 3, {SIZE}, {SIZE}), not {images.shape}")
@@ -92,9 +91,9 @@ class FaceNet:
 class InceptionFeatures:
     """The 2,048 features of the network that FID is defined by.
 
-    The file is TorchScript, so its own program runs, not one of this library. That is acceptable
-    for this file and no other: its sum is checked before it is loaded, its code was read
-    (convolutions, pooling and nothing else), and TorchScript holds no Python.
+    The file is TorchScript, so loading it runs a program. That is acceptable for this file only:
+    its sha256 is checked before it is loaded, its code was reviewed (convolutions and pooling), and
+    TorchScript contains no Python.
 
     Args:
         device: where it runs.
@@ -127,10 +126,10 @@ class InceptionFeatures:
 
 
 def tensorflow_resize(images: Tensor, size: int) -> Tensor:
-    """Bilinear (N, C, H, W) -> (N, C, size, size) as TensorFlow 1 did it, which FID is tied to.
+    """Bilinear (N, C, H, W) -> (N, C, size, size) as in TensorFlow 1, for FID.
 
     Pixel i of the result lies at i·H/size of the image: corners, not centers of pixels, are
-    aligned, and nothing is smoothed. Every published FID that follows the original does the same.
+    aligned, and nothing is smoothed. Published FIDs are computed this way.
     """
     rows = _bilinear(images.shape[2], size).to(images)
     columns = _bilinear(images.shape[3], size).to(images)

@@ -18,11 +18,12 @@ class Options:
             pairs, faces.
         data: Folder of photographs to reconstruct.
         pairs: Instead of a model, two folders: targets and outputs, paired by stem.
-        suffixes: What the stems in the two folders end with, as in: --suffixes "" _out
+        suffixes: Ends of the stems in the two folders, such as: --suffixes "" _out
         samples: Also score the model on this many samples of its own generator, from seeds that
             training does not use.
         truncation: Of these samples.
-        refine: Also score after this many steps of optimization from the first pass.
+        refine: Also score after this many steps of optimization from the first pass (and warm-up
+            steps, as in wplus invert).
         align: Find the faces of the photographs and crop them first.
         limit: Only this many photographs or pairs, the first by name.
         without: Leave out metrics, such as: lpips-vgg16 fid

@@ -20,7 +20,7 @@ _NAMED = 5  # failures in a line of the summary
 
 
 def table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows: metrics down, datasets and methods across, and changes from the first method.
+    """Columns and rows: a row for each metric, a column for each method and change from the first.
 
     The change of a metric is the mean difference to the first method on the same images.
     """
@@ -74,7 +74,7 @@ def _seconds(result: MethodScores) -> str:
 
 
 def remarks(report: Report) -> list[str]:
-    """Lines below the table: what its numbers are, what has no score, caveats."""
+    """Lines below the table: definitions, images without a score, caveats."""
     lines = [f"mean [{LEVEL:.0%} bootstrap interval over images]"]
     timed = next((result for result in report.results if result.seconds is not None), None)
     if timed is not None:

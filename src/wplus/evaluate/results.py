@@ -25,9 +25,9 @@ class Failure:
         data: name of the dataset.
         name: of the image.
         kind: "unreadable" or "no face" for an image of the dataset; "broken result" where a method
-            gave values that are no image; "no identity" where only that metric has no value.
+            gave values that are not finite; "no identity" where only that metric has no value.
         reason: one line.
-        method: what made the result, where the result is at fault.
+        method: that gave the result, for a broken result.
     """
 
     data: str
@@ -133,7 +133,7 @@ class Report:
         return next(result for result in self.results if result.data == data)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: numbers, texts, lists and dictionaries; None for what is not finite."""
+        """For JSON: numbers, texts, lists and dictionaries; None for NaN and infinities."""
         content = {
             "settings": dict(self.settings),
             "results": [self._entry(result) for result in self.results],

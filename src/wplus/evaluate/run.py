@@ -41,7 +41,7 @@ def evaluate(
     Args:
         datasets: of different names.
         methods: of different names; the later ones are compared with the first. Datasets of pairs
-            have their outputs already and use none.
+            come with their outputs and use none.
         scorer: the metrics.
         batch: images per batch; the last one may be smaller.
         seed: of the bootstrap.
@@ -90,7 +90,7 @@ def _check_names(what: str, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """Reconstructions of a batch, (1, 3, 256, 256) each or why there is none; seconds for all."""
+    """Reconstructions of a batch, (1, 3, 256, 256) or an error each; seconds for all."""
 
     images: Sequence[Tensor | ImageError]
     seconds: float | None = None
@@ -122,7 +122,7 @@ def _reconstruct(method: Method | None, group: Sequence[Example], warm: set[str]
 
 
 def _synchronize(device: torch.device) -> None:
-    """Wait until the device has finished: times are of the work, not of its start."""
+    """Wait until the device has finished, so that the whole work is timed."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""Sheets to look at: the first and the worst images of a dataset, with their reconstructions."""
+"""Sheets: the first and the worst images of a dataset, with their reconstructions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Sheet:
         if self.metric is None:
             return 0.0
         score = row.cells[0].scores[self.metric]
-        if math.isnan(score):  # no image at all is worse than any
+        if math.isnan(score):  # a missing image is worst
             return math.inf
         return score if METRICS[self.metric].lower_is_better else -score
 

@@ -1,4 +1,4 @@
-"""The losses of training: one table, and the frozen networks that they compare through."""
+"""The losses of training: one table, and their frozen networks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MODULES = ("facenets", "identity", "networks", "objective", "perceptual", "simi
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: the table alone, for commands, needs no torch."""
+    """Import a name on first use: the table alone, for commands, needs no torch."""
     for module in _MODULES if name in __all__ else ():
         found = vars(import_module(f"wplus.losses.{module}"))
         if name in found:

@@ -1,4 +1,4 @@
-"""One minus the cosine of two embeddings by a frozen net: the base of identity and similarity."""
+"""One minus the cosine of two embeddings: the base of identity and similarity."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch.nn import functional
 class CosineLoss(nn.Module, ABC):
     """L = 1 - <R(y), R(y_hat)> with unit vectors R, mean over the batch (pSp, "Loss functions").
 
-    The net never trains: its parameters take no gradient and it stays in evaluation mode. Gradients
-    reach the output picture only.
+    The network is frozen and stays in evaluation mode. Gradients reach the output image only.
 
     Args:
         net: maps what `prepare` returns to (N, D).
@@ -27,13 +26,13 @@ class CosineLoss(nn.Module, ABC):
         self.train()
 
     def train(self, mode: bool = True) -> CosineLoss:
-        """Stay in evaluation mode whatever `mode` says: the net's statistics are part of R."""
+        """Stay in evaluation mode for any `mode`: the network's statistics are part of R."""
         super().train(False)
         return self
 
     @abstractmethod
     def prepare(self, images: Tensor) -> Tensor:
-        """Map images (N, 3, H, W) in [-1, 1] to what the net reads."""
+        """Map images (N, 3, H, W) in [-1, 1] to the network's input."""
 
     def embed(self, images: Tensor) -> Tensor:
         """Unit vectors (N, D), float32, of images (N, 3, H, W) in [-1, 1].
@@ -60,13 +59,13 @@ class CosineLoss(nn.Module, ABC):
         """Compare an output with its target.
 
         Args:
-            output: (N, 3, H, W) in [-1, 1], the pictures that are judged.
+            output: (N, 3, H, W) in [-1, 1].
             target: the same shape; no gradient reaches it.
-            source: what the encoder was given, if it is a photograph, to log the gain over it.
+            source: the encoder's input, if it is a photograph, to log the gain over it.
 
         Returns:
-            Scalars by name: the loss and, with a source, how much nearer the output is to the
-            target than the source was, <R(y_hat), R(y)> - <R(y), R(x)>, for the log only.
+            Scalars by name: the loss and, with a source, the gain of the output over the source,
+            <R(y_hat), R(y)> - <R(y), R(x)>, for the log only.
         """
         with torch.no_grad():
             wanted = self.embed(target)

@@ -1,7 +1,7 @@
 """The objective: every loss as a named term, and their weighted sum ("Encoding in Style", Eq. 6).
 
 L = λ1·L2 + λ2·LPIPS + λ3·L_id + λ4·L_reg, and the terms that some tasks add. All images are
-compared at 256². The same table is what is minimized and what is written into the log.
+compared at 256². The minimized terms are the logged ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Number = TypeVar("Number", float, Tensor)
 
 @dataclass(frozen=True)
 class LossInputs:
-    """A batch and what the networks made of it.
+    """A batch and its outputs.
 
     Attributes:
         source: (N, C, H, W), the encoder's input; only for the gain in identity over it.
@@ -36,14 +36,14 @@ class LossInputs:
             loss compares images.
         codes: (N, L, D), the mean code included.
         mean_codes: (L, D); zeros for an encoder whose codes are not offsets from the mean.
-        true_codes: (N, L, D) where targets were made by the generator; None without any.
+        true_codes: (N, L, D) for targets that are samples of the generator; None without any.
         has_code: (N,) bool, which rows of `true_codes` count; None for all.
         num_with_code: the divisor of the sum over these rows; their number if None. Where a batch
             is split over processes or parts, the mean number of rows of a part makes the mean over
-            parts equal that over the batch, however unevenly the rows are spread.
+            parts equal that over the batch, for any distribution of the rows.
         native_size: (N,) sides from which targets were enlarged; 0 or 256 for none. The output is
-            shrunk and enlarged alike before it is compared, so that detail which a small
-            photograph cannot show is not punished.
+            shrunk and enlarged alike before it is compared, so that finer detail than the
+            photograph has is not penalized.
         code_variance: mean squared distance of w from the mean code; the unit of `code`, by which
             the mean code alone scores about 1 for any generator.
     """
@@ -75,7 +75,7 @@ class LossInputs:
 class Objective(nn.Module):
     """Weighted losses of a batch.
 
-    Its networks never train: gradients reach the output and the codes only. A loss of weight 0 is
+    Its networks are frozen: gradients reach the output and the codes only. A loss of weight 0 is
     not computed.
 
     Args:
@@ -111,7 +111,7 @@ class Objective(nn.Module):
 
     @property
     def needs_image(self) -> bool:
-        """Whether the generator has to run at all."""
+        """Whether a loss compares images, so that the generator has to run."""
         return any(loss.needs_image for loss in self.losses)
 
     @property
@@ -121,7 +121,7 @@ class Objective(nn.Module):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names that results can have, in order."""
+        """Names of all possible terms, in order."""
         return (*(name for loss in self.losses for name in loss.terms), "loss")
 
     @property
@@ -170,7 +170,7 @@ class Objective(nn.Module):
 
 
 def _at_native_size(outputs: Tensor, native_size: Tensor | None) -> Tensor:
-    """Shrink outputs to the size at which their targets were photographed, and enlarge them."""
+    """Shrink outputs to the native size of their targets, and enlarge them."""
     if native_size is None:
         return outputs
     rows = list(outputs.unbind())

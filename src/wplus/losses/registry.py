@@ -1,6 +1,6 @@
-"""The losses as one table: what each compares, what it needs, and how it is computed.
+"""The table of losses: a function, a network and requirements for each.
 
-A row is all that a loss is: a task weighs it by name (`wplus.tasks`), a training configuration
+A row is a complete loss: a task sets its weight by name (`wplus.tasks`), a training configuration
 overrides the weight, and `Objective` computes it. Nothing here imports torch before a loss is
 computed or a network is loaded, so that commands can list the losses at once.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkLoader:
-    """A frozen network that losses compare through, loaded once for all losses that share it.
+    """A frozen network of losses, loaded once for all losses that share it.
 
     Attributes:
         name: its name; the training setting `<name>_net`, if there is one, chooses a variant or
@@ -50,11 +50,11 @@ class Loss:
             first of `terms` is minimized, others are only logged; an empty result means that the
             batch has nothing to compare.
         terms: names of these scalars, also in the log; by default the loss's own name.
-        network: what `compute` looks through, if anything.
+        network: the network that `compute` needs; None for none.
         needs_image: whether it compares images; if no weighted loss does, the generator is not run.
         needs_code: whether it is a mean over the examples with a known code only.
-        excludes: losses that must have no weight beside this one.
-        weight: where neither the task nor the configuration names one.
+        excludes: losses that cannot have a weight together with this one.
+        weight: default where neither the task nor the configuration sets one.
     """
 
     name: str

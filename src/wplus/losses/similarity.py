@@ -1,4 +1,4 @@
-"""Similarity of anything but faces: the cosine of two self-supervised embeddings."""
+"""Similarity for domains other than faces: the cosine of two self-supervised embeddings."""
 
 from __future__ import annotations
 

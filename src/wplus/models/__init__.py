@@ -1,4 +1,4 @@
-"""Networks as rows of tables, model files, and the models that come with wplus."""
+"""Tables of networks, model files, and the shipped models."""
 
 from __future__ import annotations
 

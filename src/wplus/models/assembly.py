@@ -1,4 +1,4 @@
-"""A network built around tensors of a file: neither allocated nor initialized first.
+"""Networks built around the tensors of a file, without allocating or initializing them first.
 
 Parameters are placeholders without memory until the tensors of the file, which is mapped, take
 their place: a model of 1.2 GB takes 1.2 GB. A configuration cannot ask for more than its file has.
@@ -31,13 +31,13 @@ _KEEP_SHAPE = {"mul", "div", "__rmul__", "true_divide", "multiply", "clone"}
 
 
 class Placeholders(TorchFunctionMode):
-    """While it is active, tensors of constructors have no memory, and initializing does nothing.
+    """While active, constructors make tensors without memory, and initialization does nothing.
 
     Not `with torch.device("meta")`: there, random numbers and quotients are computed by Python
     code whose import takes a second.
 
     Args:
-        limit: of tensors that may be made.
+        limit: largest number of tensors.
     """
 
     def __init__(self, limit: int) -> None:
@@ -75,7 +75,7 @@ def assemble(config: ModelConfig | Part, state: Mapping[str, Tensor], what: str)
     Args:
         config: of a whole model, or of one network.
         state: its tensors. Half precision becomes float32.
-        what: where they come from; messages about tensors start with it.
+        what: their file, for messages.
 
     Returns:
         A `PSP` for a whole model; in evaluation mode and frozen, on the CPU.

@@ -1,4 +1,4 @@
-"""Files of one network of a model as what differs from the same network of a shipped model."""
+"""Files with the differences of a network from the same network of a shipped model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Differences:
 
     Attributes:
         path: the file.
-        config: of the model that it makes, the base's other networks included.
+        config: of the whole model, with the other networks of the base.
         part: which network, one of `PARTS`.
         base: name of the shipped model whose network it differs from.
         sha256: digest of that network's tensors (`formats.differences.digest`).

@@ -1,6 +1,6 @@
 """Model files of wplus: safetensors with the configuration in the metadata.
 
-A model file carries what the model expects, so that a path is all that `load` needs.
+The configuration has everything that `load` needs besides the tensors.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def read_header(path: Path) -> dict[str, Any] | None:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         if not named_so:
-            return None  # readers of other formats say what is wrong with it
+            return None  # readers of other formats describe the problem
         raise _unreadable(path, error) from None
     if KEY not in metadata:
         return None
@@ -65,7 +65,7 @@ def read_header(path: Path) -> dict[str, Any] | None:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """Tensors as they are stored, mapped from the file. Raises FormatError."""
+    """The stored tensors, mapped from the file. Raises FormatError."""
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -105,7 +105,7 @@ def save(network: nn.Module, path: str | os.PathLike[str], part: Part | None = N
     Args:
         network: a `PSP`, or another network together with `part`.
         path: its name ends in `.safetensors`.
-        part: what the network is, if it is not a `PSP`.
+        part: configuration of the network, if it is not a `PSP`.
 
     Raises:
         ConfigError: the network's kind is not known.

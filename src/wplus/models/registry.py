@@ -1,4 +1,4 @@
-"""Networks as rows of tables: which class the `kind` of a configuration names.
+"""Tables of networks: the class for each `kind` of a configuration.
 
 A row names its class as text, so that reading the tables imports none of them.
 """
@@ -40,12 +40,12 @@ class Network(Generic[N_co]):
 
     @property
     def constructor(self) -> Callable[..., N_co]:
-        """Its class or function, imported if need be."""
+        """Its class or function, imported on first use."""
         home = imported(self.home) if isinstance(self.home, str) else self.home
         return cast("Callable[..., N_co]", home)
 
     def build(self, options: Mapping[str, Any]) -> N_co:
-        """The network of these arguments. Raises whatever its class raises."""
+        """The network of these arguments. Raises as its class does."""
         return self.constructor(**self.preset, **options)
 
 
@@ -116,7 +116,7 @@ def build(part: Part, table: Registry[Network[Any]] | None = None) -> nn.Module:
 
     Args:
         part: a row's name and the arguments of its class.
-        table: where to look the name up; any of the tables if None.
+        table: the table of the name; any of the tables if None.
 
     Raises:
         ConfigError: the kind is unknown, or an option is unknown or out of range.
@@ -126,5 +126,5 @@ def build(part: Part, table: Registry[Network[Any]] | None = None) -> nn.Module:
     row = table.find(part.kind)
     try:
         return cast(nn.Module, row.build(part.options))
-    except Exception as error:  # options of a file's choosing can fail anywhere in a constructor
+    except Exception as error:  # wrong options of a file can fail anywhere in a constructor
         raise ConfigError(f"network {part.kind!r}: {line(error)}") from None

@@ -1,4 +1,4 @@
-"""The models that come with wplus: a table of their files, and how these make up a model."""
+"""The table of shipped models: their files, and models assembled from them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Shipped:
     Attributes:
         encoder: file in the package, whole or differences; None for a generator alone.
         generator: `GENERATOR`, which is fetched, or a file of differences from it.
-        task: what the model is for, where that is not what its encoder was trained for.
+        task: of the model, if it differs from the task of its encoder's training.
         corrector: file in the package, if there is one.
     """
 
@@ -101,7 +101,7 @@ def read_named(name: str) -> Network:
 
 
 def read_over_base(found: Differences) -> Network:
-    """Configuration and tensors of the model that a file of differences makes with its base."""
+    """Configuration and tensors of the model of a differences file and its base."""
     network = _over_base(found)
     if found.part == "generator":
         return joined(network)
@@ -109,7 +109,7 @@ def read_over_base(found: Differences) -> Network:
 
 
 def joined(generator: Network, encoder: Network | None = None, task: str | None = None) -> Network:
-    """A model of a generator and an encoder, whose configuration says what it is for."""
+    """A model of a generator and an encoder, whose configuration has the task."""
     config, tensors = generator
     state = {f"generator.{name}": value for name, value in tensors.items()}
     if encoder is None:
@@ -187,7 +187,7 @@ def _mean_w() -> torch.Tensor:
 
 
 def identify(generator: Generator) -> str:
-    """The `weights_id` of a generator of a file that names none: of wplus 0.1, or foreign."""
+    """The `weights_id` for a file without one: of wplus 0.1, or foreign."""
     state, mean = generator.state_dict(), _mean_w()
     name = WITNESS.removeprefix("generator.")
     if name not in state or state["mean_w"].shape != mean.shape:

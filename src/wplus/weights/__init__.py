@@ -1,4 +1,4 @@
-"""Pretrained files: one table of what can be fetched, a checked cache, and the way from one to it.
+"""Pretrained files: a table of files to fetch, a checked cache, and fetching.
 
 path = wplus.weights.path("scrfd-500m.onnx")      # fetched on first use, verified
 """

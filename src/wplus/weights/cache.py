@@ -1,4 +1,4 @@
-"""The per-user cache: where fetched files lie, and whether they are what they should be."""
+"""The per-user cache: paths of fetched files, and their verification."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _checked: dict[Path, tuple[int, int, int]] = {}
 
 @dataclass(frozen=True)
 class Status:
-    """What the cache holds of one asset.
+    """The state of one asset in the cache.
 
     Attributes:
         name: of the asset.
-        path: where its file lies, or would lie.
+        path: of its file, whether it exists or not.
         state: "ok" (size and sha256 agree), "missing", or "damaged".
-        detail: for a damaged file, what was expected and what was found; else empty.
+        detail: expected and actual value for a damaged file; else empty.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Status:
 def cache_folder() -> Path:
     """The folder of fetched files: `WPLUS_CACHE` if set, else the system's cache folder for users.
 
-    The folder need not exist; nothing is made here.
+    The folder may not exist; this does not make it.
     """
     moved = os.environ.get(CACHE_VARIABLE)
     if moved:
@@ -49,7 +49,7 @@ def cache_folder() -> Path:
 
 
 def location(asset: Asset) -> Path:
-    """Where the file of `asset` lies, or would lie."""
+    """Path of the file of `asset`, whether it exists or not."""
     return cache_folder() / asset.name
 
 
@@ -88,7 +88,7 @@ def inspect(asset: Asset) -> Status:
         return Status(asset.name, file, "missing")
     except OSError as error:
         raise WeightsError(
-            f"cannot read {file} ({error.strerror or error}): mend it, or move the cache "
+            f"cannot read {file} ({error.strerror or error}): repair it, or move the cache "
             f"with {CACHE_VARIABLE}"
         ) from error
     if detail:
@@ -101,8 +101,8 @@ def trusted(asset: Asset) -> Path | None:
     """The file of `asset` if this process has verified it and it has not changed since, else None.
 
     A full sha256 costs about 1 ms per MB (a few times that on processors without SHA
-    instructions): nothing beside reading the weights once, too much for every photograph. So the
-    first use in a process reads the whole file, and later ones compare its stamp.
+    instructions): acceptable once, too slow for every photograph. So the first use in a process
+    reads the whole file, and later ones compare size, time and inode.
     """
     file = location(asset)
     try:
@@ -112,7 +112,7 @@ def trusted(asset: Asset) -> Path | None:
 
 
 def damage(file: Path, size: int, sha256: str) -> str:
-    """What is wrong with `file`: expected and found size or sum; empty if nothing.
+    """The damage of `file`: expected and actual size or sum; empty for none.
 
     Raises:
         OSError: the file cannot be read.

