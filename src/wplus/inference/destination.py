@@ -99,7 +99,8 @@ class Destination:
                 try:
                     _write_content(content, temporary, origin)
                 except (WplusError, OSError) as error:
-                    reason = str(error).replace(str(temporary), str(files[suffix]))
+                    reason = getattr(error, "strerror", None) or str(error)
+                    reason = reason.replace(str(temporary), str(files[suffix]))
                     raise ImageError(
                         reason
                         if str(files[suffix]) in reason

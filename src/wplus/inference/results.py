@@ -59,5 +59,8 @@ class Result:
 def describe(name: str, error: Exception) -> str:
     """One line about an error that names the input once."""
     shown = name if name.isprintable() else ascii(name)  # as `images` writes it
-    reason = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:
+        reason = f"{error.filename}: {error.strerror}"
+    else:
+        reason = " ".join(str(error).split())
     return reason if name in reason or shown in reason else f"{shown}: {reason}"

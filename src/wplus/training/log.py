@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,7 +60,7 @@ class Log:
         kept = [line for line in read(self.path) if line["step"] <= step]
         with atomic(self.path) as temporary:
             temporary.write_text("".join(_line(entry) for entry in kept), encoding="utf-8")
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = self.path.open("ab", buffering=0)  # nothing is left to fail when it is closed
         self._board = _tensorboard(folder / "tensorboard", step)
 
     def write(self, event: str, step: int, values: Mapping[str, float]) -> None:
@@ -68,9 +70,17 @@ class Log:
             event: "train" or "validation".
             step: steps made.
             values: numbers by name.
+
+        Raises:
+            OSError: the disk is full.
         """
-        self._file.write(_line({"step": step, "event": event, **values}))
-        self._file.flush()
+        line = _line({"step": step, "event": event, **values}).encode()
+        try:
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, "")
+        except OSError as error:
+            number = error.errno or errno.EIO
+            raise OSError(number, os.strerror(number), str(self.path)) from error
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{event}/{name}", value, step)
