@@ -127,7 +127,7 @@ def morph(
     options: Annotated[MorphOptions | None, FLAGS] = None,
     common: Common = DEFAULTS,
 ) -> int:
-    """Morph from face to face, in steps that look equally large.
+    """Morph from face to face, in equal steps of LPIPS.
 
     Writes the video, and beside it NAME.strip.png with some of its frames in a row.
 

@@ -23,8 +23,9 @@ class InversionOptions:
     """How photographs are inverted.
 
     Attributes:
-        refine: Steps of optimization from the encoder's code, or from the mean code. Without it,
-            none with an encoder of the task, and as many as the task needs without one.
+        refine: Steps of optimization from the encoder's code, or from the mean code. From a code
+            of inversion, 30 makes 30 steps after 60 warm-up steps through the truncated generator.
+            Without it, the default of the task: 0 from most encoders, 50 to 100 otherwise.
         align: Find the face and crop it as FFHQ is cropped; --no-align takes the middle square.
             Without either, faces are found in photographs, but small square images to be enlarged
             are taken to be crops, and drawings that fill a square page are left as they are.
