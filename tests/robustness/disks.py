@@ -35,6 +35,7 @@ def inputs(place: Path) -> dict[str, list[str]]:
     torch.manual_seed(0)
     photos = place / "photos"
     photos.mkdir()
+    (place / "again").symlink_to(photos)
     for number in range(3):
         noise = np.random.default_rng(number).integers(0, 256, (96, 96, 3), np.uint8)
         Image.fromarray(noise).save(photos / f"{number}.png")
@@ -61,7 +62,7 @@ def inputs(place: Path) -> dict[str, list[str]]:
         "sample": ["sample", *by],
         "decode": ["decode", a, b, *by],
         "prepare": ["prepare", "sketches", str(photos)],
-        "evaluate": ["evaluate", "--pairs", str(photos), str(photos), *without],
+        "evaluate": ["evaluate", "--pairs", str(photos), str(place / "again"), *without],
         "convert": ["convert", model],
         "train": ["train", *(str(w) for name, x in train.items() for w in (f"--{name}", x))],
     }

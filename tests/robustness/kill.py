@@ -204,33 +204,40 @@ def trial(command: Command, name: str, at: float, place: Path, whole: dict[str, 
     return left
 
 
-def attack(
-    name: str, command: Command, times: int, place: Path, dice: random.Random, names: list[str]
-) -> bool:
-    """Kill one command so many times with each signal; print the counts."""
+def reference(command: Command, place: Path) -> tuple[dict[str, str], float]:
+    """The files of a run that is not killed, and its seconds."""
     out = place / "out"
     os.environ["WPLUS_CACHE"] = str(out)
     began = time.monotonic()
     status = end_of(fork(command.tokens(out), place / "said"))
     assert status == 0, (place / "said").read_text()
-    duration = time.monotonic() - began
-    whole = contents(out)
-    assert whole
+    duration, whole = time.monotonic() - began, contents(out)
     shutil.rmtree(out)
-    good = True
-    for signal_name in names:
-        counts: Counter[str] = Counter()
-        for _ in range(times):
+    assert whole
+    return whole, duration
+
+
+def attack(chosen: dict[str, Command], given: argparse.Namespace, place: Path) -> bool:
+    """Kill each command with each signal in turn; print the counts; whether nothing failed."""
+    until = time.monotonic() + 60 * given.minutes
+    whole = {name: reference(command, place) for name, command in chosen.items()}
+    dice = random.Random(given.seed)
+    counts = {(c, s): Counter[str]() for c in chosen for s in given.signals}
+    for _ in range(given.times):
+        for (name, signal_name), count in counts.items():
+            if time.monotonic() > until:
+                break
+            files, duration = whole[name]
             at = dice.uniform(0, duration)
             try:
-                counts[trial(command, signal_name, at, place, whole)] += 1
+                count[trial(chosen[name], signal_name, at, place, files)] += 1
             except (AssertionError, WeightsError, FormatError, OSError, ValueError) as error:
-                counts["FAILED"] += 1
-                print(f"{name}, {signal_name} after {at:.3f} s: {str(error)[:600]}")
-                shutil.rmtree(out, ignore_errors=True)
-        good = good and not counts["FAILED"]
-        print(f"{name}: {times} x {signal_name}: {dict(counts)}", flush=True)
-    return good
+                count["FAILED"] += 1
+                print(f"{name}, {signal_name} after {at:.3f} s: {str(error)[:600]}", flush=True)
+                shutil.rmtree(place / "out", ignore_errors=True)
+    for (name, signal_name), count in counts.items():
+        print(f"{name}: {sum(count.values())} x {signal_name}: {dict(count)}")
+    return not any(count["FAILED"] for count in counts.values())
 
 
 def serve(archive: bytes, file: str) -> None:
@@ -243,9 +250,7 @@ def serve(archive: bytes, file: str) -> None:
     context.Process(target=server.serve_forever, daemon=True).start()
 
 
-def attack_all(
-    times: int, only: list[str] | None = None, names: list[str] | None = None, seed: int = 0
-) -> bool:
+def main_of(given: argparse.Namespace) -> bool:
     """All commands, or some; whether nothing failed."""
     body = {f"toy/{n}.bin": random.Random(n).randbytes(2_000_000) for n in range(3)}
     file = "toy_net-1.0-py3-none-any.whl"
@@ -256,24 +261,17 @@ def attack_all(
         for n, data in enumerate(body.values())
     ]
     serve(archive, file)
-    shipped, table.ASSETS = table.ASSETS, Registry("pretrained file", rows, WeightsError)
-    names = names or list(SIGNALS)
-    dice, good = random.Random(seed), True
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, command in commands(Path(folder)).items():
-                if only is None or name in only:
-                    good = attack(name, command, times, Path(folder), dice, names) and good
-    finally:
-        table.ASSETS = shipped
-    return good
+    table.ASSETS = Registry("pretrained file", rows, WeightsError)
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = commands(Path(folder))
+        return attack({name: chosen[name] for name in given.only or chosen}, given, Path(folder))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--only", nargs="*")
-    parser.add_argument("--signals", nargs="*")
+    parser.add_argument("--signals", nargs="*", default=list(SIGNALS))
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    sys.exit(not attack_all(given.times, given.only, given.signals, given.seed))
+    sys.exit(not main_of(parser.parse_args()))
