@@ -20,7 +20,7 @@ from wplus.data import Augmentation, FileList, Folder, PairedFolders, Reading
 from wplus.data.reading import read_target
 from wplus.errors import ConfigError, ImageError
 from wplus.faces.labels import LABELS
-from wplus.sources.files import from_file
+from wplus.sources.kind import from_file
 from wplus.sources.low_resolution import shrink_and_enlarge
 
 SMALL = Reading(size=64, flip="none")

@@ -18,9 +18,10 @@ from wplus import faces
 from wplus.cli import main, translate  # noqa: F401 (registers the command)
 from wplus.config import ModelConfig, Part
 from wplus.errors import FaceError
+from wplus.image_files import read_stored
 from wplus.psp import PSP
-from wplus.sources.drawing import read_drawing
-from wplus.sources.files import from_file
+from wplus.sources.drawing import clean_drawing
+from wplus.sources.kind import from_file
 from wplus.tasks import TASKS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -130,7 +131,7 @@ SHARED = [
     ("one.png", Image.new("L", (1, 1)), "1x1 is too small"),
 ]
 PICTURES = [
-    ("sketch", photograph, r"looks like a photograph, not like a sketch: .* draws them of photo"),
+    ("sketch", photograph, r"looks like a photograph, not like a sketch: .* draws them from photo"),
     ("sketch", lambda: photograph().convert("L"), "looks like a photograph, not like a sketch"),
     ("sketch", lambda: deep(photograph()), "looks like a photograph, not like a sketch"),
     ("sketch", labels, "holds the colors of a label map, not a sketch; use --task labels"),
@@ -284,7 +285,7 @@ def test_unusual_drawings_that_are_good(
 ) -> None:
     make().save(tmp_path / "given.png")
     with caplog.at_level(logging.WARNING):
-        page = read_drawing(tmp_path / "given.png")
+        page = clean_drawing(read_stored(tmp_path / "given.png"), name=str(tmp_path / "given.png"))
     assert np.abs(np.asarray(page, np.int16) - np.asarray(face_in_lines())).max() <= 1
     said = [record.getMessage() for record in caplog.records]
     inverted = np.asarray(make().convert("L"))[0, 0] == 0

@@ -20,7 +20,7 @@ from wplus.faces.labels import LABELS
 from wplus.faces.parser import FaceParser
 from wplus.prepare import MAKERS, Recipe, folders, prepare_folder
 from wplus.prepare.folders import Prepared
-from wplus.sources.files import from_file
+from wplus.sources.kind import from_file
 
 TASKS = {
     "sketches": "sketch",

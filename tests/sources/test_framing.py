@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw
 from wplus import faces
 from wplus.errors import FaceError, WeightsError
 from wplus.faces import CropGeometry
-from wplus.sources import framing
-from wplus.sources.drawing import read_drawing
+from wplus.image_files import read_stored
+from wplus.sources import drawing
+from wplus.sources.drawing import clean_drawing
 
 
 def lines(side: int = 200) -> Image.Image:
@@ -49,7 +50,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_drawing_that_fills_its_page_stays_exactly(forbidden: None, tmp_path: Path) -> None:
     lines().save(tmp_path / "drawing.png")
-    assert read_drawing(tmp_path / "drawing.png").tobytes() == lines().tobytes()
+    assert clean_drawing(read_stored(tmp_path / "drawing.png")).tobytes() == lines().tobytes()
 
 
 @pytest.mark.usefixtures("no_face")
@@ -58,10 +59,10 @@ def test_a_drawing_that_fills_its_page_stays_exactly(forbidden: None, tmp_path: 
 )
 def test_without_a_face_the_lines_are_the_frame(size: tuple[int, int], at: tuple[int, int]) -> None:
     sheet = on_sheet(size, at)
-    box = framing.ink_box(sheet)
+    box = drawing.ink_box(sheet)
     expected = (at[0] + 5, at[1] + 5, at[0] + 195, at[1] + 195)
     assert np.allclose(box, expected, atol=size[0] / 100)
-    found = np.asarray(framing.framed(sheet).resize((200, 200)), np.float64)
+    found = np.asarray(drawing.framed(sheet).resize((200, 200)), np.float64)
     assert found.shape == (200, 200)
     # The circle has its place: 190 of 199.5 pixels, in the middle.
     rows, columns = np.nonzero(found < 128)
@@ -82,35 +83,35 @@ def test_where_a_face_is_found_its_square_is_the_frame(monkeypatch: pytest.Monke
         return [type("Face", (), {"geometry": CropGeometry(quad, picture.size, 256)})()]
 
     monkeypatch.setattr(faces, "align", align)
-    found = framing.framed(sheet)
+    found = drawing.framed(sheet)
     assert seen == [(700, 990)]
     expected = sheet.crop((80, 40, 336, 296))
     assert np.abs(np.asarray(found, np.int16) - np.asarray(expected)).max() <= 1
     # One that leaves the page is white there.
-    beyond = framing.cut_out(sheet, np.array([(-300, 0), (-300, 600), (300, 600), (300, 0)], float))
+    beyond = drawing.cut_out(sheet, np.array([(-300, 0), (-300, 600), (300, 600), (300, 0)], float))
     assert np.asarray(beyond)[:, :250].min() == 255
 
 
 @pytest.mark.usefixtures("no_face")
 def test_a_face_that_must_be_found() -> None:
     with pytest.raises((FaceError, WeightsError)):
-        framing.framed(lines(), align=True)
+        drawing.framed(lines(), align=True)
 
 
 def test_the_whole_page_is_never_stretched(forbidden: None) -> None:
-    found = framing.framed(on_sheet((400, 200), (100, 0)), align=False)
+    found = drawing.framed(on_sheet((400, 200), (100, 0)), align=False)
     assert found.width == found.height
-    left, top, right, bottom = framing.ink_box(found)
+    left, top, right, bottom = drawing.ink_box(found)
     assert (right - left) == pytest.approx(bottom - top, abs=4)
     assert (left + right) / 2 == pytest.approx(found.width / 2, abs=4)
 
 
 def test_faint_pencil_becomes_dark(forbidden: None, tmp_path: Path) -> None:
     Image.eval(lines(), lambda value: 255 - (255 - value) // 5).save(tmp_path / "faint.png")
-    page = np.asarray(read_drawing(tmp_path / "faint.png"))
+    page = np.asarray(clean_drawing(read_stored(tmp_path / "faint.png")))
     ink = np.asarray(lines()) == 0
     assert page[ink].max() < 80
     assert page[~ink].min() == 255
     gray = Image.eval(lines(), lambda value: max(value, 110))  # as the darkest pencils are
     gray.save(tmp_path / "gray.png")
-    assert read_drawing(tmp_path / "gray.png").tobytes() == gray.tobytes()
+    assert clean_drawing(read_stored(tmp_path / "gray.png")).tobytes() == gray.tobytes()

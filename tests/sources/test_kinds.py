@@ -19,8 +19,7 @@ from wplus.data import Folder, PairedFolders, Reading
 from wplus.errors import ConfigError, ImageError
 from wplus.faces.labels import LABELS
 from wplus.sources import SOURCES, Source
-from wplus.sources.files import from_file, from_image
-from wplus.sources.kind import FACTORS, Kind, SourceOptions
+from wplus.sources.kind import FACTORS, Kind, SourceOptions, from_file, from_image
 from wplus.sources.labels import one_hot_labels
 from wplus.sources.low_resolution import degrade, shrink_and_enlarge
 from wplus.sources.sketch import sketch_input

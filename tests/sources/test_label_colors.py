@@ -11,7 +11,7 @@ from PIL import Image
 
 from wplus.errors import ImageError
 from wplus.faces.labels import LABELS
-from wplus.sources.files import from_file, from_image
+from wplus.sources.kind import from_file, from_image
 from wplus.sources.label_colors import PALETTE
 from wplus.sources.labels import class_numbers, colored, one_hot_labels
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from wplus import images
 from wplus.errors import ImageError
 from wplus.sources import whitening
-from wplus.sources.files import from_file, from_image
+from wplus.sources.kind import from_file, from_image
 from wplus.sources.sketch import sketch_input
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "portrait.jpg"

@@ -13,7 +13,7 @@ from wplus import images
 from wplus.data.augment import Augmentation, augment
 from wplus.errors import ConfigError, ImageError
 from wplus.sources import SOURCES, Source
-from wplus.sources.kind import File, Pixels, SourceOptions, as_image
+from wplus.sources.kind import File, Pixels, SourceOptions, as_image, named
 from wplus.tasks import Flip, Task
 
 MIN_TARGET = 64  # pixels a side; enlarged from less, a target teaches blur
@@ -64,7 +64,10 @@ class Reading(SourceOptions):
 
 def read_source(file: File, reading: Reading) -> Pixels:
     """The source of a pair at the encoder's size; see `Kind.pixels`. Raises ImageError."""
-    return reading.row.kind.pixels(file, reading)
+    try:
+        return reading.row.kind.pixels(file, reading)
+    except ImageError as error:
+        raise named(error, file) from error
 
 
 def read_target(file: File, reading: Reading) -> tuple[Pixels, int]:

@@ -15,6 +15,7 @@ from PIL import Image
 from wplus import images
 from wplus.errors import ImageError
 from wplus.faces.labels import LABELS, impossible
+from wplus.image_files import read_stored
 from wplus.images import WORKING_SIZE
 from wplus.inference import inpainting
 from wplus.inference.crops import PREVIEW_SIZE, cut, find_crops
@@ -29,7 +30,6 @@ from wplus.sources.drawing import clean_drawing
 from wplus.sources.kind import SourceOptions
 from wplus.sources.masked import find_hole, remove_region
 from wplus.sources.sketch import sketch_input
-from wplus.sources.stored import read_as_stored
 
 LEAST_SHARE = 0.75  # of the pixels that a factor promises; with fewer, the output is blurred
 BLACK = -0.95  # the rings that resampling leaves around a hole are darker
@@ -132,7 +132,7 @@ def _labels(request: Request) -> Iterator[Sample]:
 
 
 def _sketch(request: Request) -> Iterator[Sample]:
-    stored = stored_image(request.given, read_as_stored)
+    stored = stored_image(request.given, read_stored)
     page = clean_drawing(stored, request.options.align, name_of(request.given))
     yield Sample(sketch_input(page, WORKING_SIZE), partial(images.to_rgb, page))
 
@@ -180,7 +180,7 @@ def read_hole(request: Request) -> tuple[Image.Image, inpainting.Hole]:
     Raises:
         ImageError: it or its mask cannot be read or do not fit, or nothing or all is missing.
     """
-    stored = stored_image(request.given, read_as_stored)
+    stored = stored_image(request.given, read_stored)
     hole = np.asarray(find_hole(stored, _mask(request, stored.size))) > 0
     if hole.all():
         raise ImageError("everything is missing, nothing is left to go by")

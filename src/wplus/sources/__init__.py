@@ -1,8 +1,8 @@
-"""What an encoder reads: photographs, sketches, label maps, small and masked photographs.
+"""The kinds of encoder input: photographs, sketches, label maps, small and masked photographs.
 
 Values follow the published transforms: photographs in [-1, 1], sketches in [0, 1], label maps
-one-hot. ("Encoding in Style", section 4: conditional image synthesis, super resolution.) The table
-alone is imported here, since it needs no torch; the functions of a kind are in its module.
+one-hot ("Encoding in Style", section 4: conditional image synthesis, super resolution). Only the
+table is imported here, which needs no torch; the functions of a kind are in its module.
 """
 
 from wplus.sources.registry import SOURCES, Source

@@ -1,11 +1,9 @@
-"""What a kind of source implements: a file to an image, an image to the encoder's input."""
+"""The interface of a kind of source, its plainest kind (photographs), and files to inputs."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,31 +14,33 @@ from torch import Tensor
 
 from wplus import images
 from wplus.errors import ConfigError, ImageError
+from wplus.image_files import printable
+from wplus.sources.registry import SOURCES
 
 File = str | os.PathLike[str]
 Pixels = NDArray[Any]
-"""(size, size) or (size, size, 3) integers: what training keeps of a file in memory."""
+"""(size, size) or (size, size, 3) integers: a training file, decoded, as it is kept in memory."""
 
 FACTORS = (1, 2, 4, 8, 16, 32)
-"""By how much super-resolution training shrinks, one factor per image, drawn uniformly."""
+"""Shrinking factors of super-resolution training; one is drawn uniformly for each image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """How a source is made.
+    """How an image becomes the encoder's input.
 
     Attributes:
         size: side of the encoder's input in pixels. Images that are not square are stretched.
         channels: of the encoder's input; None for the kind's own number. For labels, the number of
-            classes; a photograph with 1 is gray.
+            classes; photographs with 1 channel are gray.
         bilinear: labels only, see `labels.one_hot_labels`.
-        label_order: labels only: what the numbers mean, one of `faces.labels.ORDERS`; empty for the
-            order of the model.
-        factor: low_resolution only: shrink a sharp photograph by it first. None takes the image as
-            the low-resolution one, whatever its size.
-        factors: low_resolution only: those that training draws from.
-        mask: masked only: an image of the same size, white where the photograph is removed, besides
-            what is transparent or painted in `masked.HOLE`.
+        label_order: labels only: the order of the class numbers, one of `faces.labels.ORDERS`;
+            empty for that of the model.
+        factor: low_resolution only: shrink a sharp photograph by this factor first. None takes the
+            image itself as the low-resolution input, at any size.
+        factors: low_resolution only: the factors that training draws from.
+        mask: masked only: an image of the same size, white where the photograph is removed; added
+            to regions that are transparent or painted in `masked.HOLE`.
 
     Raises:
         ConfigError: a value is out of range.
@@ -62,10 +62,13 @@ class SourceOptions:
 
 
 class Kind(ABC):
-    """One kind of source. A subclass needs `tensor`, and the rest where it differs."""
+    """One kind of source. A subclass implements `tensor` and overrides the rest where it differs.
+
+    Messages of ImageErrors about an image's content do not name the file; the caller adds it.
+    """
 
     def read(self, file: File) -> Image.Image:
-        """The image of a file, as `tensor` takes it.
+        """The image of a file, in the form that `tensor` takes.
 
         Raises:
             ImageError: the file cannot be read.
@@ -82,18 +85,18 @@ class Kind(ABC):
         """
 
     def preview(self, source: Tensor) -> Image.Image:
-        """An encoder's input (C, H, W) as an RGB image for people.
+        """An encoder's input (C, H, W) as an RGB image for display.
 
         By default its first three channels are colors in [-1, 1]; of one or two, the first is gray.
         """
         return images.to_picture(source[:3] if len(source) > 2 else source[:1].expand(3, -1, -1))
 
     def pixels(self, file: File, options: SourceOptions) -> Pixels:
-        """A training file at the encoder's size. Raises ImageError."""
+        """A training file, decoded, at the encoder's size. Raises ImageError."""
         return np.asarray(images.resample(self.read(file), options.size))
 
     def mirror(self, pixels: Pixels, options: SourceOptions) -> Pixels:
-        """Left and right exchanged."""
+        """Exchange left and right."""
         return pixels[:, ::-1]
 
     def paired(self, source: Pixels, target: Pixels, options: SourceOptions) -> Tensor:
@@ -107,27 +110,69 @@ class Kind(ABC):
 
         Args:
             photo: (size, size, 3).
-            options: how.
-            name: of the example; in validation it decides everything random.
+            options: of the encoder's input.
+            name: of the example; in validation it seeds everything random.
             rng: None in validation.
         """
         return self.paired(photo, photo, options)
 
 
-@contextmanager
-def naming(file: File) -> Iterator[None]:
-    """Put the file's name before an ImageError about its content."""
+class Photo(Kind):
+    """A photograph in [-1, 1], in color, or gray for an encoder with one channel."""
+
+    def tensor(self, image: Image.Image, options: SourceOptions) -> Tensor:
+        """See `Kind.tensor`."""
+        image = images.resample(image, options.size)
+        if options.channels == 1:
+            return images.to_tensor(image.convert("L"))[:, :1]
+        if options.channels not in (None, 3):
+            raise ConfigError(f"a photograph has 3 channels or 1, not {options.channels}")
+        return images.to_tensor(image)
+
+
+def from_file(file: File, source: str, size: int = 256, **options: Any) -> Tensor:
+    """The encoder's input of one file.
+
+    Args:
+        file: a photograph, a sketch (also a photograph of one, see `whitening.page`), or a label
+            map (class numbers or the colors of `label_colors.PALETTE`).
+        source: a name of `SOURCES`.
+        size: side of the encoder's input in pixels.
+        options: see `SourceOptions`.
+
+    Returns:
+        (1, C, size, size) float32: C = 3 in [-1, 1] for photo, low_resolution and masked (0 in the
+        hole), C = 1 in [0, 1] for sketch, C = classes, one-hot, for labels.
+
+    Raises:
+        ImageError: the file cannot be read, or is not of this kind (the message names it).
+        ConfigError: there is no such source, or an option is out of range.
+    """
+    image = SOURCES.find(source).kind.read(file)
     try:
-        yield
+        return from_image(image, source, size, **options)
     except ImageError as error:
-        name = os.fsdecode(file)
-        raise ImageError(
-            str(error) if str(error).startswith(f"{name}: ") else f"{name}: {error}"
-        ) from error
+        raise named(error, file) from error
+
+
+def from_image(image: Image.Image, source: str, size: int = 256, **options: Any) -> Tensor:
+    """The encoder's input of an image that is already read and cropped; see `from_file`.
+
+    Raises:
+        ImageError: the image is not of this kind.
+        ConfigError: there is no such source, or an option is out of range.
+    """
+    return SOURCES.find(source).kind.tensor(image, SourceOptions(size=size, **options))
+
+
+def named(error: ImageError, file: File) -> ImageError:
+    """An error about the content of a file, with the file's name in front."""
+    name = printable(file)
+    return error if str(error).startswith(f"{name}: ") else ImageError(f"{name}: {error}")
 
 
 def as_image(pixels: Pixels) -> Image.Image:
-    """Pixels as an image, also where they are a mirrored view."""
+    """Pixels as an image; they may be a mirrored view."""
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 

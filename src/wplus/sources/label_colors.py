@@ -17,14 +17,14 @@ PALETTE = (
 )  # fmt: skip
 """The color in which CelebAMask-HQ shows each label, RGB."""
 
-PREPARE = "wplus prepare labels makes label maps of photographs"
+PREPARE = "wplus prepare labels makes label maps from photographs"
 _LABEL_OF = {color: label for label, color in enumerate(PALETTE)}
-_NAMED = 3  # unknown colors that a message names; the rest are counted
-_COLORS = 1000  # soft edges make fewer colors than that, photographs more
+_NAMED = 3  # unknown colors that a message names; the others are counted
+_COLORS = 1000  # soft edges make fewer colors, photographs more
 
 
 def on_background(image: Image.Image) -> Image.Image:
-    """An image without its transparency: what is erased is background."""
+    """An image without its transparency: erased pixels become background."""
     alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     pixels = np.array(image.convert("L" if image.mode == "LA" else "RGB"))
     if alpha.min() < 255:
@@ -50,10 +50,12 @@ def colors_to_labels(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def _about_unknown(unknown: dict[tuple[int, ...], int], pixels: int) -> str:
-    """What to do about colors of no class, by their numbers of pixels."""
+    """The message about colors of no class, given the number of pixels of each."""
     if len(unknown) > _COLORS:
-        what = f"is in color and looks like a photograph, {len(unknown)} colors mean no class"
-        return f"{what}; {PREPARE}"
+        return (
+            f"is in color and looks like a photograph, {len(unknown)} colors are of no class;"
+            f" {PREPARE}"
+        )
     most = sorted(unknown, key=lambda color: -unknown[color])[:_NAMED]
     parts = []
     for color in most:
@@ -74,10 +76,11 @@ def _about_unknown(unknown: dict[tuple[int, ...], int], pixels: int) -> str:
 
 
 def palette_to_labels(image: Image.Image) -> NDArray[np.int64] | None:
-    """Index to label, if the palette's used colors are two or more and all in `PALETTE`.
+    """Index to label; None unless the palette's used colors are two or more, all in `PALETTE`.
 
     Raises:
-        ImageError: most of them are, each at another index than its label, but some are not.
+        ImageError: most used colors are in `PALETTE` at other indices than their labels, but some
+            are in none.
     """
     palette = np.array(image.getpalette("RGB") or [], np.int64).reshape(-1, 3)
     used = np.unique(np.asarray(image))
@@ -90,7 +93,7 @@ def palette_to_labels(image: Image.Image) -> NDArray[np.int64] | None:
     labels = [_LABEL_OF.get(tuple(color), -1) for color in palette[used].tolist()]
     if -1 in labels:
         elsewhere = [label != index for index, label in zip(used, labels) if label >= 0]
-        if 2 * len(elsewhere) > len(labels) and any(elsewhere):  # colors are meant, not indices
+        if 2 * len(elsewhere) > len(labels) and any(elsewhere):  # it holds colors, not numbers
             colors_to_labels(palette[np.asarray(image)].astype(np.uint8))
         return None
     table = np.zeros(256, np.int64)

@@ -1,4 +1,4 @@
-"""Label maps: class numbers or colors of files, as one channel per class."""
+"""Label maps: class numbers or colors in image files, as one channel per class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch import Tensor
 from wplus import images
 from wplus.errors import ConfigError, ImageError
 from wplus.faces.labels import LABELS, ORDERS
-from wplus.sources.kind import File, Kind, Pixels, SourceOptions, check_size, naming
+from wplus.image_files import naming, read_stored
+from wplus.sources.kind import File, Kind, Pixels, SourceOptions, check_size
 from wplus.sources.label_colors import (
     PALETTE,
     PREPARE,
@@ -22,22 +23,28 @@ from wplus.sources.label_colors import (
     on_background,
     palette_to_labels,
 )
-from wplus.sources.stored import read_as_stored
 from wplus.sources.whitening import is_drawing
 
-_LEVELS = 32  # label maps have fewer different numbers than that, unless they have so many classes
+_LEVELS = 32  # label maps have at most this many different numbers, or one for each class
 _SMALLEST_CHECKED = 64  # pixels a side; in smaller maps every part is thin
 _BLURRED = 0.3  # share of steps between classes that are followed by another step
-_PAPER = 200  # the brightness of most of a drawing
-_SOFT_LINES = 4  # and the levels on the edges of its lines, at least
+_PAPER = 200  # brightness of most of a drawing …
+_SOFT_LINES = 4  # … and the least number of levels on the edges of its lines
 
 
 class Labels(Kind):
     """A label map: one channel per class, 1 where the pixel is of the class."""
 
     def read(self, file: File) -> Image.Image:
-        """See `Kind.read`: class numbers as they are stored."""
-        return read_as_stored(file, exact=True)
+        """See `Kind.read`: class numbers as they are stored. Lossy compression is refused."""
+        image = read_stored(file)
+        if image.info["lossy"]:
+            with naming(file) as name:
+                raise ImageError(
+                    f"{name}: lossy compression changes the class numbers of a label map; store it"
+                    " as PNG"
+                )
+        return image
 
     def tensor(self, image: Image.Image, options: SourceOptions) -> Tensor:
         """See `Kind.tensor`."""
@@ -54,13 +61,11 @@ class Labels(Kind):
 
     def pixels(self, file: File, options: SourceOptions) -> Pixels:
         """See `Kind.pixels`: (size, size) class numbers."""
-        image = self.read(file)
-        with naming(file):
-            numbers = self.tensor(image, options)[0].argmax(0).numpy()
+        numbers = self.tensor(self.read(file), options)[0].argmax(0).numpy()
         return numbers.astype(np.min_scalar_type(_classes(options) - 1))
 
     def mirror(self, pixels: Pixels, options: SourceOptions) -> Pixels:
-        """See `Kind.mirror`; labels of faces that have a side change it."""
+        """See `Kind.mirror`; face labels with a side exchange left and right too."""
         pixels = pixels[:, ::-1]
         if _classes(options) == len(LABELS):
             return np.array(_OTHER_SIDE, pixels.dtype)[pixels]
@@ -77,7 +82,7 @@ def _classes(options: SourceOptions) -> int:
 
 
 def _other_side(label: str) -> str:
-    """l_eye for r_eye and back; what has no partner stays (l_lip is the lower lip)."""
+    """l_eye for r_eye and back; labels without a partner stay (l_lip is the lower lip)."""
     swapped = {"l_": "r_", "r_": "l_"}.get(label[:2], label[:2]) + label[2:]
     return swapped if swapped in LABELS else label
 
@@ -86,7 +91,7 @@ _OTHER_SIDE = [LABELS.index(_other_side(label)) for label in LABELS]
 
 
 def _wheel(count: int) -> Tensor:
-    """(3, count) in [-1, 1]: black, then colors around the wheel, brightness in turns."""
+    """(3, count) in [-1, 1]: black, then hues around the wheel at alternating brightness."""
     colors = [(0.0, 0.0, 0.0)]
     for i in range(count - 1):
         hue = i * 0.618 % 1  # the golden ratio keeps neighbors apart
@@ -103,9 +108,9 @@ def one_hot_labels(
         labels: (N, H, W) integers, each the number of a class; an index into `LABELS` for faces.
         num_classes: C.
         size: side of the result. Maps of another size are resized by nearest neighbor.
-        bilinear: resize the numbers themselves, as if they were gray levels. This puts false
-            classes on outlines (between hair, 13, and background, 0, lies everything), but
-            published checkpoints were trained so and expect it.
+        bilinear: resize the numbers themselves, as if they were gray levels. This puts wrong
+            classes on outlines (any between hair, 13, and background, 0), but the published
+            checkpoints were trained on it.
 
     Returns:
         (N, C, size, size) float32 of zeros and ones.
@@ -116,7 +121,7 @@ def one_hot_labels(
     """
     check_size(size)
     if num_classes < 1 or (bilinear and num_classes > 256):
-        raise ConfigError(f"{num_classes} classes of labels cannot be told apart; use 1 to 256")
+        raise ConfigError(f"{num_classes} classes of labels cannot be represented; use 1 to 256")
     if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex() or 0 in labels.shape:
         raise ImageError(
             f"label maps are integers (N, H, W), not {labels.dtype} {tuple(labels.shape)}"
@@ -142,7 +147,7 @@ def _nearest(labels: Tensor, size: int) -> Tensor:
 
 
 def _as_gray_levels(labels: Tensor, size: int) -> Tensor:
-    """Pillow's bilinear filter, which widens when it shrinks and rounds to whole numbers."""
+    """Pillow's bilinear filter, which antialiases when it shrinks and rounds to whole numbers."""
     maps = labels.to("cpu", torch.uint8).numpy()
     resized = [
         np.array(Image.fromarray(each).resize((size, size), Image.Resampling.BILINEAR))
@@ -152,11 +157,11 @@ def _as_gray_levels(labels: Tensor, size: int) -> Tensor:
 
 
 def class_numbers(image: Image.Image, num_classes: int = len(LABELS), order: str = "") -> Tensor:
-    """(1, H, W) int64 of an image that stands as it does in its file.
+    """(1, H, W) int64 of an image in the mode of its file.
 
-    Gray levels and the indices of a palette are class numbers. Images in the colors of `PALETTE`
-    are looked up there, if there are as many classes; also those with a palette of their own that
-    holds nothing but these colors, as drawing programs write them.
+    Gray levels and palette indices are class numbers. With the 19 classes of faces, images in the
+    colors of `PALETTE` are looked up there; so are images with a palette of their own that uses
+    only these colors, as drawing programs write them.
 
     Args:
         image: as stored.
@@ -164,9 +169,9 @@ def class_numbers(image: Image.Image, num_classes: int = len(LABELS), order: str
         order: what the numbers mean, one of `faces.labels.ORDERS`; empty for that of `LABELS`.
 
     Raises:
-        ImageError: the image holds neither; unknown colors are named with the nearest class. Or
-            its outlines are blurred, or it has a number that the order lacks.
-        ConfigError: no such order.
+        ImageError: the image holds neither; the message names other colors and their nearest class.
+            Or its outlines are blurred, or it has a number that the order lacks.
+        ConfigError: there is no such order.
     """
     if order:
         return _reordered(class_numbers(image, num_classes), order, num_classes)
@@ -233,20 +238,19 @@ def _check_outlines(values: NDArray[Any]) -> None:
 
 
 def colored(labels: Tensor) -> Image.Image:
-    """A label map (H, W) as an image whose pixels are the numbers and whose palette the colors.
+    """A label map (H, W) as an image: its pixels are the numbers, its palette has the colors.
 
     Raises:
         ImageError: a label out of range, or a tensor that is not (H, W) integers.
     """
-    one_hot_labels(labels[None], size=1)  # for what it refuses
-    image = Image.fromarray(labels.to("cpu", torch.uint8).numpy()).convert("P")
+    one_hot_labels(labels[None], size=1)  # checks the labels
+    image = Image.fromarray(labels.to("cpu", torch.uint8).numpy())
     image.putpalette([value for color in PALETTE for value in color])
-    image.putdata(labels.flatten().tolist())
     return image
 
 
 def _check_numbers(values: NDArray[Any], num_classes: int) -> None:
-    """Say what numbers out of range are, where they are something else than a wrong class."""
+    """Raise ImageError if numbers out of range show that this is a drawing or a photograph."""
     levels = len(np.unique(values))
     soft = len(np.unique(values[values >= num_classes])) >= _SOFT_LINES
     white = values.dtype == np.uint8 and float(np.median(values)) >= _PAPER

@@ -1,4 +1,4 @@
-"""The source of super-resolution: photographs shrunk as the published training does it."""
+"""The source of super-resolution: photographs shrunk as in the published training."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ class LowResolution(Kind):
     def derived(
         self, photo: Pixels, options: SourceOptions, name: str, rng: np.random.Generator | None
     ) -> Tensor:
-        """See `Kind.derived`: a factor is drawn; in validation, a name always has the same."""
+        """See `Kind.derived`: the factor is drawn; in validation, it follows from the name."""
         number = zlib.crc32(os.fsencode(name)) if rng is None else int(rng.integers(1 << 32))
         factor = options.factors[number % len(options.factors)]
         return shrink_and_enlarge(images.to_tensor(as_image(photo)), factor, options.size)[0]
 
 
 def degrade(batch: Tensor, factor: int) -> Tensor:
-    """Shrink as super-resolution training does: bicubic with antialiasing, on centers of cells.
+    """Shrink as in super-resolution training: bicubic with antialiasing, on centers of cells.
 
     Separable and normalized, with the kernel of a = -1/2 stretched by the factor to a support of
-    4·factor pixels; borders are mirrored. Factor 1 is filtered too, which moves the image by half
-    a pixel and softens it: that is what the published checkpoints were trained on. (They saw the
-    result cut to 8 bits as well, which is left out here: it darkens by half a level.)
+    4·factor pixels; borders are mirrored. Factor 1 is filtered too, which shifts the image by half
+    a pixel and softens it, as in the training of the published checkpoints. (Their result was
+    also truncated to 8 bits, which darkens by half a level and is left out here.)
 
     Args:
         batch: (N, C, H, W) float in [0, 1].
-        factor: a whole number; sides that are no multiple of it lose the rest.
+        factor: a whole number; of sides that are no multiple of it, the remainder is cut off.
 
     Returns:
         (N, C, H // factor, W // factor) in [0, 1].
@@ -84,9 +84,9 @@ def shrink_and_enlarge(batch: Tensor, factor: int, size: int = 256) -> Tensor:
     """The source of super-resolution: `degrade`, then enlarged back bilinearly.
 
     Args:
-        batch: (N, C, H, W) float in [-1, 1]; brought to `size` first, so that the factor is one
-            of the encoder's input.
-        factor: one of `FACTORS`, or any other that leaves something.
+        batch: (N, C, H, W) float in [-1, 1]; resized to `size` first, so that the factor refers
+            to the encoder's input.
+        factor: one of `FACTORS`, or any other that leaves enough pixels.
         size: side of the result.
 
     Returns:

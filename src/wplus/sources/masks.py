@@ -1,7 +1,7 @@
-"""Which part of a photograph is removed: brush strokes and boxes, as inpainting is trained on.
+"""Random masks for training inpainting: brush strokes and boxes.
 
-Free-form strokes follow Yu et al. 2019 (arXiv 1806.03589): a brush that goes on in random turns.
-Some of them make wide holes as those of Suvorov et al. 2021 (arXiv 2109.07161).
+Free-form strokes follow Yu et al. 2019 (arXiv 1806.03589): a brush that turns at random. Some make
+wide holes like those of Suvorov et al. 2021 (arXiv 2109.07161).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from wplus.errors import ConfigError
 Kind = Literal["strokes", "boxes", "mixed"]
 KINDS: tuple[Kind, ...] = ("strokes", "boxes", "mixed")
 COVERAGE = (0.05, 0.5)
-"""Share of the image that is removed, from and to."""
+"""Least and largest share of the image that is removed."""
 
 _BOXES = 0.35  # share of masks that are boxes, where both are drawn
-_ATTEMPTS = 200  # strokes or boxes of one mask; what is asked for comes long before
+_ATTEMPTS = 200  # strokes or boxes tried for one mask; far fewer suffice
 
 Mask = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -37,11 +37,11 @@ def draw_mask(
         size: side in pixels.
         rng: source of everything random.
         kind: "strokes" of a brush, "boxes" (a few, upright), or "mixed": one of the two.
-        coverage: least and largest share that is removed; the share is drawn evenly in between and
-            met as closely as whole strokes allow, never exceeding the largest.
+        coverage: least and largest share that is removed. The share is drawn uniformly in between
+            and met as closely as whole strokes allow, never exceeding the largest.
 
     Raises:
-        ConfigError: an unknown kind, or shares that are no range within 0 to 1.
+        ConfigError: the kind is unknown, or the shares are no range within 0 to 1.
     """
     low, high = coverage
     if kind not in KINDS:
@@ -54,7 +54,7 @@ def draw_mask(
     mask = Image.new("L", (size, size), 0)
     covered = 0.0
     for attempt in range(_ATTEMPTS):
-        # What is drawn gets smaller with the room that is left for it.
+        # Strokes get smaller with the share that is still missing.
         room = min(1.0, (wanted - covered) / wanted) * (0.97**attempt)
         tried = mask.copy()
         if kind == "boxes":
@@ -70,7 +70,7 @@ def draw_mask(
 
 
 def _box(mask: Image.Image, area: float, rng: np.random.Generator) -> None:
-    """One box of about that share of the image, at times half of it or less."""
+    """Draw a box of about this share of the image, or half of it."""
     size = mask.width
     area *= float(rng.choice([1.0, 0.5]))
     aspect = math.exp(rng.uniform(-0.7, 0.7))
@@ -81,15 +81,14 @@ def _box(mask: Image.Image, area: float, rng: np.random.Generator) -> None:
 
 
 def _stroke(mask: Image.Image, strength: float, rng: np.random.Generator) -> None:
-    """One stroke of a round brush in straight pieces, each turning a little from the last."""
+    """Draw a stroke of a round brush in straight pieces, each turned a little from the last."""
     size = mask.width
     width = max(2, round(size * strength * rng.uniform(0.04, 0.3)))
     x, y = rng.uniform(0, size, 2)
     angle = rng.uniform(0, 2 * math.pi)
     points = [(float(x), float(y))]
     for piece in range(int(rng.integers(2, 7))):
-        turn = rng.uniform(0.2, 1.2) * (1 if piece % 2 else -1)
-        angle += turn
+        angle += rng.uniform(0.2, 1.2) * (1 if piece % 2 else -1)
         length = size * strength * rng.uniform(0.1, 0.45)
         x = float(np.clip(x + length * math.cos(angle), 0, size - 1))
         y = float(np.clip(y + length * math.sin(angle), 0, size - 1))

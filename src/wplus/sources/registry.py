@@ -1,4 +1,4 @@
-"""The kinds of source as one table. Listing it needs no torch: a kind is imported when it is used.
+"""The kinds of source as one table. It needs no torch: a kind is imported on first use.
 
 A new kind is one subclass of `kind.Kind` and one row here, or `SOURCES.register(Source(...))`.
 """
@@ -23,11 +23,12 @@ class Source:
         implementation: a `Kind`, or "module:Class" of one that is imported on first use.
         noun: for messages.
         channels: of the encoder's input, unless a task or a model says otherwise.
-        is_photograph: it shows a face that can be detected, cropped and pasted back; and training
-            makes it of the target, where no folder of sources is named.
-        crops: `--align` finds the face in it, or the drawing on its page; true of photographs.
+        is_photograph: it shows a face that can be detected, cropped and pasted back, and training
+            derives it from the target where there is no folder of sources.
+        crops: `--align` applies: it finds the face, or the drawing on its page. Always true for
+            photographs.
         augmentable: training may apply `data.Augmentation` to it.
-        options: settings of inference that mean something to this kind alone.
+        options: inference options that only this kind uses.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Source:
 
     @property
     def kind(self) -> Kind:
-        """How it is read, shown and trained on."""
+        """The implementation: reads, previews and prepares training examples."""
         if not isinstance(self.implementation, str):
             return self.implementation
         return cast("Kind", imported(self.implementation)())
@@ -54,7 +55,7 @@ _KINDS = "wplus.sources."
 SOURCES: Registry[Source] = Registry(
     "source",
     (
-        Source("photo", _KINDS + "photo:Photo", "photograph", is_photograph=True, augmentable=True),
+        Source("photo", _KINDS + "kind:Photo", "photograph", is_photograph=True, augmentable=True),
         Source("sketch", _KINDS + "sketch:Sketch", "sketch", channels=1, crops=True),
         Source(
             "labels", _KINDS + "labels:Labels", "label map", channels=19, options=("label_order",)

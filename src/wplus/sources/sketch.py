@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from wplus import images
-from wplus.sources.kind import File, Kind, Pixels, SourceOptions, check_size, naming
+from wplus.sources.kind import File, Kind, Pixels, SourceOptions, check_size
 from wplus.sources.whitening import page, to_gray
 
 
@@ -25,9 +25,7 @@ class Sketch(Kind):
 
     def pixels(self, file: File, options: SourceOptions) -> Pixels:
         """See `Kind.pixels`: (size, size) gray levels."""
-        image = self.read(file)
-        with naming(file):
-            return np.array(_resized(page(image), options.size))
+        return np.array(_resized(page(self.read(file)), options.size))
 
     def paired(self, source: Pixels, target: Pixels, options: SourceOptions) -> Tensor:
         """See `Kind.paired`."""
@@ -37,9 +35,9 @@ class Sketch(Kind):
 def sketch_input(image: Image.Image, size: int = 256) -> Tensor:
     """(1, 1, size, size) float32 in [0, 1] of a sketch: 1 is paper, 0 is ink.
 
-    Gray levels are interpolated as Pillow does it and rounded to 8 bits, as the published
-    checkpoints had them in training. Transparent paper counts as white. `whitening.page` whitens
-    gray or badly lit paper.
+    Gray levels are interpolated by Pillow and rounded to 8 bits, as in the training of the
+    published checkpoints. Transparent paper counts as white. Whiten gray or badly lit paper with
+    `whitening.page` first.
 
     Raises:
         ConfigError: size below 1.
