@@ -1,8 +1,8 @@
-"""What may happen to a photograph before it reaches the encoder: cameras, the web, loose crops.
+"""Random degradations of training photographs: by cameras, the web, and imprecise crops.
 
-Only the source is changed, never the target: the encoder learns to see through it. (The paper's
-training only flips; this is what makes an encoder bear photographs as people have them.) What
-happens to both alike (`Augmentation.variation`) makes another photograph of one.
+Only the source is degraded, never the target, which makes the encoder robust. (The paper's training
+only flips.) Mild changes of source and target together (`Augmentation.variation`) give further
+photographs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wplus.errors import ConfigError
 
 Range = tuple[float, float]
 EFFECTS = ("misalign", "color", "blur", "resize", "noise", "jpeg")
-"""Names of the settings that are probabilities, in the order in which the effects come."""
+"""Names of the settings that are probabilities, in the order in which effects are applied."""
 
 _LUMA = (0.299, 0.587, 0.114)
 _BILINEAR, _BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
@@ -35,24 +35,24 @@ _BOUNDS = {  # of the settings that are not within 0 to 1
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often and how strongly a source is changed; by default mildly.
+    """How often and how strongly a source is degraded; mild by default.
 
-    The effects come in this order, as they do in life. Lengths are meant at the encoder's size.
+    Effects are applied in this order, in which they arise. Lengths are at the encoder's size.
 
     Attributes:
-        misalign: probability of a crop that is a little off, with borders mirrored.
-        rotation: up to this many degrees either way (at most 15).
-        scale: up to this share larger or smaller (at most 0.2).
-        shift: up to this share of the side, each way (at most 0.15).
-        color: probability of other colors.
-        brightness: up to this share of white, added or taken.
-        contrast: up to this share more or less, around middle gray.
-        saturation: up to this share more or less.
-        tint: up to this share more or less of red and of blue.
+        misalign: probability of a misaligned crop, with borders mirrored.
+        rotation: largest angle in degrees, either way (at most 15).
+        scale: largest relative change of the scale, either way (at most 0.2).
+        shift: largest shift along each axis, as a share of the side (at most 0.15).
+        color: probability of a color change.
+        brightness: largest change, as a share of white.
+        contrast: largest relative change, around middle gray.
+        saturation: largest relative change.
+        tint: largest relative change of red and of blue.
         blur: probability of a Gaussian blur.
         blur_sigma: lowest and highest, in pixels.
         resize: probability of shrinking and enlarging back.
-        resize_scale: lowest and highest, drawn evenly in its logarithm.
+        resize_scale: lowest and highest, log-uniform.
         noise: probability of Gaussian noise, gray or colored.
         noise_std: lowest and highest, as a share of white.
         jpeg: probability of JPEG compression.
@@ -94,30 +94,30 @@ class Augmentation:
 
     @classmethod
     def none(cls) -> Augmentation:
-        """Nothing ever happens."""
+        """No effect ever."""
         return cls(**dict.fromkeys(EFFECTS, 0.0))  # type: ignore[arg-type]
 
     @classmethod
     def variation(cls) -> Augmentation:
-        """What leaves a good photograph one: turned, shifted, zoomed and recolored a little."""
+        """Changes that keep a photograph good: small rotation, shift, zoom and color change."""
         never = cls.none()
         return replace(never, misalign=0.5, rotation=2.0, scale=0.04, shift=0.02, color=0.5)
 
     @property
     def is_none(self) -> bool:
-        """Whether nothing ever happens."""
+        """Whether no effect has a probability above 0."""
         return not any(getattr(self, name) for name in EFFECTS)
 
 
 @dataclass(frozen=True)
 class Effects:
-    """What happens to one image; None where nothing does.
+    """The effects on one image; None for an absent one.
 
     Attributes:
         warp: degrees, scale, and shift to the right and down as shares of the side.
-        color: what is added to brightness, contrast, saturation, red and blue.
+        color: changes of brightness, contrast, saturation, red and blue.
         blur: sigma in pixels.
-        resize: scale, and which filters shrink and enlarge.
+        resize: scale, and indices of the filters that shrink and enlarge.
         noise: standard deviation, seed, and whether it is gray.
         jpeg: quality, and chroma subsampling (0 is 4:4:4, 2 is 4:2:0).
     """
@@ -131,9 +131,9 @@ class Effects:
 
 
 def draw(augmentation: Augmentation, rng: np.random.Generator) -> Effects:
-    """Draw what happens to one image.
+    """Draw the effects on one image.
 
-    Always takes the same amount from `rng`: a changed probability changes one effect only.
+    Always takes the same amount from `rng`, so changing one probability changes one effect only.
     """
     a = augmentation
     chances = zip(EFFECTS, rng.random(len(EFFECTS)))
@@ -158,7 +158,7 @@ def draw(augmentation: Augmentation, rng: np.random.Generator) -> Effects:
 
 
 def apply(effects: Effects, image: Image.Image) -> Image.Image:
-    """The image (mode RGB, square) with the effects: a new one of the same size."""
+    """A square RGB image with the effects applied: a new image of the same size."""
     if effects.warp is not None:
         image = _warp(image, *effects.warp)
     if effects.color is not None:
@@ -188,10 +188,10 @@ def _between(bounds: Range, share: float) -> float:
 def _warp(
     image: Image.Image, degrees: float, scale: float, right: float, down: float
 ) -> Image.Image:
-    """Turn counterclockwise and enlarge around the center, then shift; borders are mirrored."""
+    """Rotate counterclockwise and scale around the center, then shift; borders are mirrored."""
     side = image.width
     cos, sin = (f(math.radians(degrees)) / scale for f in (math.cos, math.sin))
-    # Where pixel (x, y) of the result comes from, in coordinates around the center.
+    # The inverse map, result to source, in coordinates around the center.
     a, b, d, e = cos, -sin, sin, cos
     c, f = -(a * right + b * down) * side, -(d * right + e * down) * side
     half = side / 2

@@ -1,10 +1,10 @@
-"""What every source of training data offers, what an example and a batch are, and collation."""
+"""The interface of data sets, examples, batches, and collation."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict, cast
 
@@ -13,21 +13,22 @@ import torch
 from torch import Tensor
 
 from wplus.errors import ConfigError, WplusError
+from wplus.progress import Progress, silent
 
 
 class Example(TypedDict, total=False):
     """One training example.
 
     Attributes:
-        name: what it is called in logs.
+        name: for logs.
         source: (C, S, S) float32, the encoder's input.
         target: (3, S, S) float32 in [-1, 1].
-        native_size: side in pixels at which the target was photographed, where that is less than
-            S: it was enlarged since, and is compared with an output that was, too.
+        native_size: side in pixels of the target's file where it is below S. The target is enlarged
+            then, and losses compare it with an output shrunk and enlarged by the same factor.
         codes: (L, style_dim) float32, the true code, where there is one.
-        z: (2, style_dim) float32, psi, cut: the recipe of a synthetic example that has no images
-            yet, see `synthetic.Synthesizer`.
-        replaced: "file: problem" of files that stood here and could not be read.
+        z: (2, style_dim) float32, with psi and cut the recipe of a synthetic example that is not
+            rendered yet, see `synthetic.Synthesizer`.
+        replaced: "file: problem" of unreadable files that this example replaces.
     """
 
     name: str
@@ -42,19 +43,19 @@ class Example(TypedDict, total=False):
 
 
 class Batch(TypedDict, total=False):
-    """Examples stacked: rows that lack something hold zeros, and a mask says which have it.
+    """Examples stacked. Rows without a tensor hold zeros; a mask marks the rows that have it.
 
     Attributes:
         name: of each row.
-        source: (B, C, S, S). Missing where no row has images (all are recipes).
-        target: (B, 3, S, S), likewise.
-        native_size: (B,) int64; 0 for all of S. Missing where no row has less.
+        source: (B, C, S, S); missing where all rows are recipes.
+        target: (B, 3, S, S); likewise.
+        native_size: (B,) int64, 0 for S; missing where all targets have S.
         codes: (B, L, style_dim); missing where no row has a code.
-        has_code: (B,) bool: the row's code is true. Always there.
-        synthetic: (B,) bool: the row is a recipe without images. Always there.
+        has_code: (B,) bool, always present: the row has a true code.
+        synthetic: (B,) bool, always present: the row is a recipe without images.
         z: (B, 2, style_dim), psi: (B,) float32, cut: (B,) int64; missing where no row is a recipe.
-        index: (B,) int64, place in the data set; validation only.
-        replaced: what was replaced in any row.
+        index: (B,) int64, index in the data set; validation only.
+        replaced: of all rows.
     """
 
     name: list[str]
@@ -75,8 +76,8 @@ class Dataset(ABC):
     """A source of examples.
 
     Attributes:
-        endless: items are drawn, not counted: `len` is 0, and every visit is a new item.
-        problems: (file, problem) found when it was made.
+        endless: items are drawn at random: `len` is 0, and every index gives a new item.
+        problems: (file, problem) found on construction.
     """
 
     endless: bool = False
@@ -84,14 +85,14 @@ class Dataset(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many items there are."""
+        """Number of items."""
 
     @abstractmethod
     def item(self, index: int, rng: np.random.Generator | None) -> Example:
         """One example.
 
         Args:
-            index: from 0; whatever it is, where `endless`.
+            index: from 0; any number where `endless`.
             rng: source of everything random in training; None for validation, where the same index
                 always gives the same example and nothing is augmented.
 
@@ -101,10 +102,10 @@ class Dataset(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What an item is called."""
+        """Name of an item, for logs."""
 
     def inspect(self, index: int) -> list[tuple[str, str]]:
-        """(file, problem) of one item, nothing if it is as it should be; see `check`."""
+        """(file, problem) of one item, see `check`; empty if there is none."""
         try:
             self.item(index, None)
         except WplusError as error:
@@ -112,7 +113,7 @@ class Dataset(ABC):
         return []
 
     def fingerprint(self) -> str:
-        """Equal for equal items in equal order: training can only be resumed on those."""
+        """A digest of the items and their order; training is resumed only on equal ones."""
         digest = hashlib.sha256(type(self).__name__.encode())
         for index in range(len(self)):
             digest.update(self.name(index).encode("utf-8", "surrogateescape") + b"\0")
@@ -123,7 +124,7 @@ _STACKED = ("source", "target", "codes", "z")
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Stack examples, whatever each of them has.
+    """Stack examples, which may have different tensors.
 
     Raises:
         ConfigError: there are none, or the shapes of two examples differ.
@@ -132,14 +133,13 @@ def collate(examples: Sequence[Example]) -> Batch:
         raise ConfigError("a batch needs at least one example")
     batch: dict[str, Any] = {"name": [example["name"] for example in examples]}
     for key in _STACKED:
-        found: list[Tensor | None] = [example.get(key) for example in examples]  # type: ignore[misc]
-        stacked = _stack(found, key)
-        if stacked is not None:
-            batch[key] = stacked
-    details = [example.get("native_size", 0) for example in examples]
+        parts: list[Tensor | None] = [example.get(key) for example in examples]  # type: ignore[misc]
+        if any(part is not None for part in parts):
+            batch[key] = _stack(parts, key)
+    native = [example.get("native_size", 0) for example in examples]
     sides = [example["target"].shape[-1] if "target" in example else 0 for example in examples]
-    if any(0 < detail < side for detail, side in zip(details, sides)):
-        batch["native_size"] = torch.tensor(details)
+    if any(0 < size < side for size, side in zip(native, sides)):
+        batch["native_size"] = torch.tensor(native)
     batch["has_code"] = torch.tensor(["codes" in example for example in examples])
     batch["synthetic"] = torch.tensor(["z" in example for example in examples])
     if "z" in batch:
@@ -151,10 +151,8 @@ def collate(examples: Sequence[Example]) -> Batch:
     return cast(Batch, batch)
 
 
-def _stack(parts: Sequence[Tensor | None], key: str) -> Tensor | None:
+def _stack(parts: Sequence[Tensor | None], key: str) -> Tensor:
     present = [part for part in parts if part is not None]
-    if not present:
-        return None
     shapes = {tuple(part.shape) for part in present}
     if len(shapes) > 1:
         raise ConfigError(
@@ -165,32 +163,27 @@ def _stack(parts: Sequence[Tensor | None], key: str) -> Tensor | None:
     return torch.stack([blank if part is None else part for part in parts])
 
 
-def check(
-    dataset: Dataset,
-    progress: Callable[[int, int], None] | None = None,
-    threads: int = 8,
-) -> list[tuple[str, str]]:
+def check(dataset: Dataset, progress: Progress = silent, threads: int = 8) -> list[tuple[str, str]]:
     """Read and decode every file of a data set before training starts.
 
     Args:
-        dataset: which; an endless one has no files.
-        progress: called with how many items are done, and how many there are.
-        threads: that read at once; decoding is done outside of Python's lock.
+        dataset: an endless one has no files.
+        progress: called after every item.
+        threads: that read in parallel; decoding releases Python's lock.
 
     Returns:
-        (file, problem), each once: "refused: …" for files that training cannot use (damaged, tiny,
-        of another kind, without a partner), "accepted: …" for notes (gray, rotated by EXIF, not
+        (file, problem), each once: "refused: …" for files that training cannot use (damaged, too
+        small, of another kind, unpaired), "accepted: …" for notes (gray, rotated by EXIF, not
         square). See `refused`.
     """
     found = dict.fromkeys(dataset.problems)
     with ThreadPoolExecutor(threads) as pool:
         for done, problems in enumerate(pool.map(dataset.inspect, range(len(dataset))), start=1):
             found.update(dict.fromkeys(problems))
-            if progress is not None:
-                progress(done, len(dataset))
+            progress(done, len(dataset))
     return list(found)
 
 
 def refused(problems: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those problems of `check` for which training leaves a file out."""
+    """Those problems of `check` that exclude a file from training."""
     return [each for each in problems if each[1].startswith("refused")]

@@ -1,4 +1,4 @@
-"""Which files belong together: the images of a folder, pairs by name, lists."""
+"""Names and paths of training files: images of a folder, pairs of files by name, lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import logging
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,16 +18,16 @@ from wplus.files import PREFIX
 
 _COLUMNS = {"source", "target", "name"}
 _TELEPHONES = {".heic", ".heif", ".avif"}
-"""Images even where Pillow cannot read them: they are named as unreadable, not passed over."""
+"""Listed even where Pillow cannot read them, so that they are reported instead of skipped."""
 _TELEPHONES_INSIDE = {b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"}
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
-_NEVER_MEANT = (PREFIX, "._", ".git", ".DS_Store", ".Trash", ".ipynb_checkpoints")
-"""Hidden files of programs, which nobody misses."""
+_IGNORED = (PREFIX, "._", ".git", ".DS_Store", ".Trash", ".ipynb_checkpoints")
+"""Hidden files of programs, left out without a warning."""
 logger = logging.getLogger(__name__)
 
 
 class Pair(NamedTuple):
-    """Two files (or one twice) and what they are called."""
+    """Source and target of an example, which may be the same file, and its name."""
 
     name: str
     source: str
@@ -42,12 +42,12 @@ def pair(
 ) -> tuple[list[Pair], list[tuple[str, str]]]:
     """Pair two folders by name, never by order.
 
-    A name is the path within the folder without the file's ending, less the suffix: `a/7.jpg` and
-    `a/7_edges.png` both are `a/7` where "_edges" is the suffix of the one side. The two folders may
-    be the same one; then the suffixes tell which file is which.
+    A name is the path within the folder without extension and suffix: with "_edges" as suffix of
+    one side, `a/7.jpg` and `a/7_edges.png` both are `a/7`. The two folders may be the same; then
+    the suffixes distinguish the files.
 
     Returns:
-        The pairs, sorted by name, and (file, problem) of every file that is in none.
+        The pairs, sorted by name, and (file, problem) of every unpaired file.
 
     Raises:
         ConfigError: a folder is missing, cannot be read, or has no images; or one folder with
@@ -85,11 +85,11 @@ def pair(
 def images_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
     """(name, path) of the images in a folder and its subfolders, sorted by name.
 
-    The name is the path within the folder without the ending, in Unicode's composed form (two
-    systems write é in two ways). Links to folders are followed, each folder once. Files with other
-    endings than those of images are no images; whether a file can be read shows when it is. A
-    warning names what else is left out: what is hidden, folders that were seen under another name,
-    and images whose names have no ending of an image.
+    The name is the path within the folder without extension, in Unicode's composed form NFC
+    (file systems differ in how they store é). Links to folders are followed, each folder once.
+    Files with other extensions than those of images are left out. A warning names what else is
+    left out: hidden files, folders already visited under another name, and images whose names have
+    no extension of an image.
 
     Raises:
         ConfigError: the folder is missing, has no images, or it or a subfolder cannot be read.
@@ -114,7 +114,7 @@ def images_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
                 is_image = ending.lower() in endings
                 path = os.path.join(place, name)  # noqa: PTH118
                 if name.startswith("."):
-                    if (is_image or name in folders) and not name.startswith(_NEVER_MEANT):
+                    if (is_image or name in folders) and not name.startswith(_IGNORED):
                         left_out.setdefault("hidden", []).append(prefix + name)
                 elif name in folders:
                     continue
@@ -136,7 +136,7 @@ def images_in(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
 
 
 def _is_image_inside(path: str) -> bool:
-    """Whether a file starts as images do that nobody takes for anything else."""
+    """Whether the first bytes of a file are those of an image format."""
     if not os.path.isfile(path):  # noqa: PTH113  (as above)
         return False
     try:
@@ -145,24 +145,6 @@ def _is_image_inside(path: str) -> bool:
     except OSError:
         return False
     return head.startswith(_BEGINNINGS) or head[8:] == b"WEBP" or head[4:] in _TELEPHONES_INSIDE
-
-
-def files_of(paths: Iterable[str]) -> Iterator[tuple[str, ConfigError | None]]:
-    """Files as they are, and of every folder the images in it.
-
-    Yields:
-        A file and None; or a folder and what is wrong with it: it has no images.
-    """
-    for path in paths:
-        if not Path(path).is_dir():
-            yield path, None
-            continue
-        try:
-            found = images_in(path)
-        except ConfigError as error:
-            yield path, error
-        else:
-            yield from ((file, None) for _, file in found)
 
 
 def _give_up(error: OSError) -> None:

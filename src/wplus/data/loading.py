@@ -1,4 +1,4 @@
-"""Examples to batches, with worker processes: endless for training, one pass for validation."""
+"""Batches of examples by worker processes: endless for training, one pass for validation."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ def loader(
     *,
     method: str | None = None,
 ) -> Iterator[Batch]:
-    """Batches of one process from a step on, without end.
+    """Endless batches of one process, beginning with a step.
 
     Process r gets the positions r·b to (r + 1)·b − 1 of every global batch, b = B / processes. Each
-    worker makes whole batches; their order does not depend on the number of workers. Files that
-    went bad are logged once.
+    worker makes whole batches; their order does not depend on the number of workers. Unreadable
+    files are logged once.
 
     Args:
-        mixture: of what; its batch size is that of all processes together.
+        mixture: its batch size is that of all processes together.
         start_step: the first step.
         rank: of this process.
-        world_size: how many processes there are.
+        world_size: number of processes.
         workers: processes that decode ahead; 0 decodes in this one.
-        method: how workers start: "fork", "spawn" or "forkserver"; by default as Python does.
+        method: to start workers: "fork", "spawn" or "forkserver"; None for Python's default.
 
     Returns:
-        An iterator; its workers end when it is dropped, or closed by its `close`.
+        An iterator; its workers end when it is deleted or closed by its `close`.
 
     Raises:
-        ConfigError: the batch cannot be shared out, or a number is out of range.
-        ImageError: (while iterating) more than `mixture.MAX_BAD` of the files went bad.
+        ConfigError: the batch is not divisible by the processes, or a number is out of range.
+        ImageError: (while iterating) more than `mixture.MAX_BAD` of the files are unreadable.
     """
     _check(rank, world_size, workers)
     if mixture.batch_size % world_size or start_step < 0:
         raise ConfigError(
-            f"a batch of {mixture.batch_size} cannot be shared by {world_size} processes from step"
-            f" {start_step} on; make it a multiple"
+            f"a batch of {mixture.batch_size} cannot be divided among {world_size} processes from"
+            f" step {start_step}; use a multiple of their number, and a step of 0 or more"
         )
     batches: DataLoader[Batch] = DataLoader(
         _Steps(mixture, rank, world_size),
         batch_size=None,
-        sampler=_From(start_step),
+        sampler=count(start_step),
         **_options(workers, method),
     )
     return _Batches(batches, sum(map(bad_limit, mixture.datasets)))
@@ -76,18 +76,17 @@ def validation(
     *,
     method: str | None = None,
 ) -> Iterable[Batch]:
-    """Every item once, in order, nothing augmented; the last batch may be smaller.
+    """Every item once, in order, without augmentation; the last batch may be smaller.
 
-    Process r gets the r-th of `world` equal shares, so that the shares one after the other are the
-    data set; a share can be empty. `index` says which items a batch holds. A file that went bad is
-    left out and logged.
+    Process r gets the r-th of `world` equal consecutive shares of the data set; a share can be
+    empty. `index` holds the indices of a batch's items. Unreadable files are left out and logged.
 
     Returns:
-        An iterable, as often as wanted: every time the same.
+        An iterable; every iteration gives the same batches.
 
     Raises:
         ConfigError: the data set is endless, or a number is out of range.
-        ImageError: (while iterating) more than `mixture.MAX_BAD` of the data set went bad.
+        ImageError: (while iterating) more than `mixture.MAX_BAD` of the data set is unreadable.
     """
     _check(rank, world, workers)
     if dataset.endless or batch_size < 1:
@@ -109,18 +108,8 @@ class _Steps(TorchDataset[Batch]):
         return collate([self.mixture.example(step, position) for position in self.positions])
 
 
-class _From:
-    """Whole numbers from a first one on."""
-
-    def __init__(self, first: int) -> None:
-        self.first = first
-
-    def __iter__(self) -> Iterator[int]:
-        return count(self.first)
-
-
 class _Parts(TorchDataset[Batch]):
-    """Runs of indices to batches, for validation."""
+    """Ranges of indices to batches, for validation."""
 
     def __init__(self, dataset: Dataset, parts: list[range]) -> None:
         self.dataset, self.parts = dataset, parts
@@ -160,7 +149,7 @@ class _Validation:
 
 
 class _Batches(Iterator[Batch]):
-    """Batches as they are; what they say of bad files is logged once each, and counted."""
+    """Passes batches through; logs every unreadable file once, and counts them."""
 
     def __init__(self, batches: Iterable[Batch], limit: int) -> None:
         self.limit = limit
@@ -183,7 +172,7 @@ class _Batches(Iterator[Batch]):
         return batch
 
     def close(self) -> None:
-        """End the workers, even where a traceback still holds on to their iterator."""
+        """End the workers, even where a traceback still refers to their iterator."""
         end = getattr(self.source, "_shutdown_workers", None)
         self.source = iter(())
         if end is not None:
@@ -195,7 +184,7 @@ _open: weakref.WeakSet[_Batches] = weakref.WeakSet()
 
 @cache
 def _close_at_exit() -> None:
-    """Once: Python waits for workers when it ends, and these do not heed its SIGTERM."""
+    """Register once: at exit Python waits for workers, which ignore its SIGTERM."""
     atexit.register(_close_all)
 
 
@@ -208,8 +197,8 @@ def _options(workers: int, method: str | None) -> dict[str, Any]:
     options: dict[str, Any] = {
         "num_workers": workers,
         "pin_memory": torch.cuda.is_available(),
-        # Each pass draws a seed for its workers; without this, from torch's global generator, and
-        # training would depend on how often it was validated and resumed.
+        # Each pass draws a seed for its workers. Drawn from torch's global generator, it would make
+        # training depend on the number of validations and resumptions.
         "generator": torch.Generator(),
     }
     if workers:
@@ -218,7 +207,7 @@ def _options(workers: int, method: str | None) -> dict[str, Any]:
 
 
 def _start_worker(number: int) -> None:
-    """Ctrl-C and SIGTERM reach the whole group: let the main process save, and end the workers."""
+    """Ignore Ctrl-C and SIGTERM, which reach the whole group: the main process ends the workers."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
 

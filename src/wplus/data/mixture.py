@@ -1,6 +1,6 @@
-"""Which example stands where: a pure function of the seed, the step and the place in the batch.
+"""The example at each position of each batch: a pure function of seed, step and position.
 
-So the numbers of processes and workers do not matter, nor where training was resumed.
+It does not depend on the numbers of processes and workers, nor on where training was resumed.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from wplus.data.base import Dataset, Example
 from wplus.errors import ConfigError, ImageError
 
 MAX_BAD = 0.05
-"""Files that cannot be used are left out of training, up to this share of a data set."""
+"""Share of a data set that may be unreadable; such files are left out of training."""
 
-# What a stream of random numbers is for; never the same numbers for two purposes.
+# Purposes of random streams; no two purposes share numbers.
 _EXAMPLE, _EPOCH, _STEP = range(3)
 
 
 class Mixture:
     """Data sets mixed by weight.
 
-    Places are dealt out to the parts in fixed proportion, as evenly as whole numbers allow: of any
-    6 places in a row, a mixture of weights 1, 1 and 1 gives every part 2. Within a step they are
-    then shuffled. Every part is visited in epochs, each a new permutation in which every item comes
-    once. What is random about an example (flips, augmentation, samples) comes from a generator of
-    its own, seeded by (seed, step, position).
+    Positions are assigned to the parts in fixed proportion, as evenly as whole numbers allow: with
+    weights 1, 1 and 1, any 6 consecutive positions hold 2 of every part. Within a step they are
+    then shuffled. Every part is visited in epochs, each a new permutation of all its items.
+    Everything random about an example (flips, augmentation, samples) comes from its own generator,
+    seeded by (seed, step, position).
 
     Args:
         parts: data sets and their weights; proportions are kept to about a millionth.
         batch_size: of all processes together.
-        seed: of everything.
+        seed: of everything random.
 
     Raises:
-        ConfigError: no part, an empty one, a weight that is not above 0, or a batch size below 1.
+        ConfigError: there is no part or an empty one, a weight is not above 0, or the batch size is
+            below 1.
     """
 
     def __init__(
@@ -59,19 +60,19 @@ class Mixture:
         exact = [Fraction(weight / total).limit_denominator(1_000_000) for weight in self.weights]
         if min(exact) == 0:
             raise ConfigError(f"the weights {self.weights} differ too much")
-        # The share of each part among those from it on.
+        # The share of each part among itself and the later ones.
         self._shares = [exact[k] / sum(exact[k:]) for k in range(len(exact))]
         self._orders: dict[tuple[int, int], np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
     def example(self, step: int, position: int) -> Example:
-        """The example at a place of the global batch of a step, from 0.
+        """The example at a position, from 0, of the global batch of a step.
 
-        A file that cannot be used is replaced by the next item of its data set that can, and named
-        in `replaced`.
+        An unreadable file is replaced by the next readable item of its data set, and named in
+        `replaced`.
 
         Raises:
-            ConfigError: there is no such place.
-            ImageError: more than `MAX_BAD` of the data set in a row cannot be used.
+            ConfigError: there is no such position.
+            ImageError: more than `MAX_BAD` of the data set in a row is unreadable.
         """
         part, index = self.place(step, position)
         dataset = self.datasets[part]
@@ -94,10 +95,10 @@ class Mixture:
                 return example
 
     def place(self, step: int, position: int) -> tuple[int, int]:
-        """Which part, and which item of it, stands there.
+        """The part at a position, and the index of its item.
 
         Raises:
-            ConfigError: there is no such place.
+            ConfigError: there is no such position.
         """
         if step < 0 or not 0 <= position < self.batch_size:
             raise ConfigError(f"step {step} has no position {position} of {self.batch_size}")
@@ -111,29 +112,28 @@ class Mixture:
         return part, int(self._order(part, epoch)[rank])
 
     def fingerprint(self) -> str:
-        """Equal for mixtures that give the same items at the same places."""
+        """A digest, equal for mixtures with the same items at the same positions."""
         parts = [dataset.fingerprint() for dataset in self.datasets]
         content = repr((parts, self.weights, self.batch_size, self.seed))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def _deal(self, number: int) -> tuple[int, int]:
-        """The part that gets the place of this number, and how many it got before.
+        """The part at a position counted over all steps, and the part's number of earlier ones.
 
-        Part after part takes every place n at which ⌊n·share⌋ rises, and leaves the others to the
-        parts that follow; in whole numbers, so that it is exact however long training lasts.
+        Each part in turn takes every n at which ⌊n·share⌋ rises and leaves the others to the later
+        parts. Integer arithmetic keeps this exact over any number of steps.
         """
         for part, share in enumerate(self._shares):
             before = number * share.numerator // share.denominator
             if (number + 1) * share.numerator // share.denominator > before:
                 return part, before
             number -= before
-        raise AssertionError("the last part takes every place")
+        raise AssertionError("the last part takes every position")
 
     def _order(self, part: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         order = self._orders.get((part, epoch))
         if order is None:
-            # A batch can reach over the end of an epoch, hence two are kept; positions are asked
-            # for in any order.
+            # Two epochs are kept: a batch can span the end of one, in any order of positions.
             for key in [key for key in self._orders if key[0] == part and key[1] < epoch - 1]:
                 del self._orders[key]
             seeds = np.random.SeedSequence(self.seed, spawn_key=(_EPOCH, part, epoch))
@@ -143,5 +143,5 @@ class Mixture:
 
 
 def bad_limit(dataset: Dataset) -> int:
-    """The number of files of a data set that may be unusable; one always may."""
+    """Number of files of a data set that may be unreadable; at least one."""
     return 0 if dataset.endless else max(1, int(MAX_BAD * len(dataset)))

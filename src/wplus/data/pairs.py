@@ -1,4 +1,4 @@
-"""Images of folders and lists: one file as source and target, or two that belong together."""
+"""Data sets of image files: one file as source and target, or pairs of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wplus.data.reading import Reading, example, read_source, read_target
 from wplus.errors import ConfigError, ImageError
 from wplus.sources.kind import File
 
-_NAMED = 5  # files that a message names; the rest are counted
+_NAMED = 5  # files that a message names; the others are counted
 _TURNED = range(2, 9)  # EXIF orientations that are not upright
 _Decoded = TypeVar("_Decoded")
 
@@ -25,13 +25,13 @@ class ImagePairs(Dataset):
     """Pairs of files, see `Folder`, `PairedFolders` and `FileList`.
 
     Args:
-        pairs: which; a pair of one and the same file makes its source from its target.
-        reading: how.
-        memory: keep decoded images, 8 bits a value, as they come. Processes that are started
-            afterwards share what is there (with `spawn`, they copy it).
+        pairs: the files; where both are the same file, the source is derived from the target.
+        reading: how files are read.
+        memory: keep decoded images, 8 bits a value, once they are read. Processes started
+            afterwards share them (with `spawn`, they copy them).
 
     Raises:
-        ConfigError: there are no pairs, or the source cannot be made from the target.
+        ConfigError: there are no pairs, or the source cannot be derived from the target.
     """
 
     def __init__(
@@ -64,11 +64,13 @@ class ImagePairs(Dataset):
         source = None
         if pair.source != pair.target:
             source = self._decoded(pair.source, read_source)
-        made, reached = example(source, target, self.reading, pair.name, rng)
-        return {"name": pair.name, "source": made, "target": reached, "native_size": side}
+        tensors = example(source, target, self.reading, pair.name, rng)
+        return {
+            "name": pair.name, "source": tensors[0], "target": tensors[1], "native_size": side
+        }  # fmt: skip
 
     def inspect(self, index: int) -> list[tuple[str, str]]:
-        """See `Dataset.inspect`; gray and turned photographs are noted too."""
+        """See `Dataset.inspect`; gray and rotated photographs are noted too."""
         pair = self.pairs[index]
         found: list[tuple[str, str]] = []
         for path in dict.fromkeys((pair.source, pair.target)):
@@ -84,7 +86,7 @@ class ImagePairs(Dataset):
         return found
 
     def _decoded(self, path: str, read: Callable[[str, Reading], _Decoded]) -> _Decoded:
-        """What `read` gives of a file, kept in memory if wanted."""
+        """A file read by `read`, through the memory if there is one."""
         if self.memory is None:
             return read(path, self.reading)
         if (read, path) not in self.memory:
@@ -113,16 +115,16 @@ class PairedFolders(ImagePairs):
     Args:
         sources: folder of sources.
         targets: folder of targets.
-        source_suffix: what the names of sources have at their end and others do not: "_edges"
+        source_suffix: end of the names of sources that those of targets do not have: "_edges"
             pairs `7_edges.png` with `7.jpg`.
-        target_suffix: the same of targets.
-        reading: how.
-        skip_unpaired: leave out what does not pair, and list it in `problems`, instead of refusing.
+        target_suffix: likewise, of targets.
+        reading: how files are read.
+        skip_unpaired: leave unpaired files out and list them in `problems`, instead of refusing.
         memory: see `ImagePairs`.
 
     Raises:
-        ConfigError: a folder is missing, cannot be read, or has no images; or a file does not
-            pair: the message names the first few and counts them.
+        ConfigError: a folder is missing, cannot be read, or has no images; or files are unpaired:
+            the message names the first few and counts them.
     """
 
     def __init__(
@@ -147,10 +149,10 @@ class PairedFolders(ImagePairs):
 class FileList(ImagePairs):
     """A text file that names images, one example a line.
 
-    `.csv` files have commas between the columns, others tabs. One column is an image that is its
-    own source and target; two are source and target. A first line of the words source, target and
-    name says otherwise. Relative paths start at the list's folder. Empty lines and lines that begin
-    with # are left out.
+    Columns are separated by commas in `.csv` files, else by tabs. One column names an image that is
+    its own source and target; two name source and target. A header line of the words source,
+    target and name may give another order. Relative paths start at the list's folder. Empty lines
+    and lines that begin with # are ignored.
 
     Raises:
         ConfigError: the list cannot be read, a line is malformed, or a file is missing: the message
@@ -175,12 +177,12 @@ def _few(names: Sequence[str], separator: str = ", ") -> str:
 
 
 def _notes(path: str) -> list[str]:
-    """What a readable photograph's header says that is worth knowing."""
+    """Notes on a readable photograph, from its header."""
     try:
         with Image.open(path) as image:
             mode, size = image.mode, image.size
             turn = image.getexif().get(0x0112, 1)
-    except Exception:  # it was read: what its header hides does not matter
+    except Exception:  # its pixels were read; a damaged header does not matter
         return []
     notes = []
     if mode in {"1", "L", "LA", "I", "F"} or mode.startswith("I;16"):

@@ -1,4 +1,4 @@
-"""How the two files of a pair become an example: decoding, flips, the source of the task."""
+"""The two files of a pair to an example: decoding, flips, augmentation, the task's source."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from wplus.sources import SOURCES, Source
 from wplus.sources.kind import File, Pixels, SourceOptions, as_image, named
 from wplus.tasks import Flip, Task
 
-MIN_TARGET = 64  # pixels a side; enlarged from less, a target teaches blur
+MIN_TARGET = 64  # pixels a side; training on smaller targets, enlarged, teaches blur
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(SourceOptions):
-    """How files are read; source and target have the same size.
+    """How training files are read; source and target have the same size.
 
     Attributes:
-        source: what the encoder reads, a name of `sources.SOURCES`.
+        source: the encoder's input, a name of `sources.SOURCES`.
         flip: see `tasks.Task`. Flipped label maps get their left and right classes exchanged if
-            they are those of `faces.labels.LABELS`; use "none" for others that have sides.
+            they are those of `faces.labels.LABELS`; use "none" for other classes with sides.
         augmentation: of an augmentable source, in training only.
-        variation: of a photograph that is both source and target, in training only, before
-            anything else happens to either.
-        min_target: targets with a smaller side are refused.
+        variation: of a photograph that is both source and target, in training only; applied first.
+        min_target: least side of a target's file in pixels.
 
     Raises:
         ConfigError: a value is unknown or out of range.
@@ -50,7 +49,7 @@ class Reading(SourceOptions):
 
     @classmethod
     def of(cls, task: Task, **settings: Any) -> Reading:
-        """As a task wants it; other settings by name."""
+        """The settings of a task; others by name."""
         if task.factors:
             settings = {"factors": task.factors, **settings}
         own = {"source": task.source, "flip": task.flip, "channels": task.input_channels}
@@ -71,10 +70,10 @@ def read_source(file: File, reading: Reading) -> Pixels:
 
 
 def read_target(file: File, reading: Reading) -> tuple[Pixels, int]:
-    """A target, and the side at which it was photographed, up to the encoder's.
+    """A target, and its native size.
 
     Returns:
-        (size, size, 3) uint8, whatever the photograph's shape; and its shorter side, or `size`.
+        (size, size, 3) uint8, stretched; and the shorter side of its file, at most `size`.
 
     Raises:
         ImageError: it cannot be read, or a side is below `min_target`.
@@ -99,10 +98,10 @@ def example(
     """The two tensors of an example.
 
     Args:
-        source: see `read_source`; None where it is made of the target.
+        source: see `read_source`; None where it is derived from the target.
         target: see `read_target`.
-        reading: how.
-        name: of the example; decides everything random about the source in validation.
+        reading: the settings.
+        name: of the example; in validation it seeds everything random about the source.
         rng: None for validation.
 
     Returns:
@@ -121,7 +120,7 @@ def example(
     if rng is not None and row.augmentable and not reading.augmentation.is_none:
         source = np.asarray(augment(as_image(source), reading.augmentation, rng))
     if alone:
-        made = kind.derived(source, reading, name, rng)
+        encoder_input = kind.derived(source, reading, name, rng)
     else:
-        made = kind.paired(source, target, reading)
-    return made, images.to_tensor(as_image(target))[0]
+        encoder_input = kind.paired(source, target, reading)
+    return encoder_input, images.to_tensor(as_image(target))[0]

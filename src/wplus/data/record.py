@@ -1,4 +1,4 @@
-"""The settings that the content of a folder was made with, kept in it: no folder mixes two."""
+"""The settings that a folder's content was made with, in a file in it; a folder has only one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from wplus.files import atomic, parse_json
 
 
 def keep_settings(file: Path, settings: Mapping[str, Any], *, occupied: bool) -> None:
-    """Write the settings of a folder, or refuse others than it was begun with.
+    """Write the settings of an empty folder; check those of a folder with content.
 
     Args:
-        file: JSON, in the folder, which is made.
-        settings: what decides how the content looks, of JSON's types.
-        occupied: the folder has content. Without a record that is refused too, since the record
-            would claim that it was made with these settings.
+        file: JSON, in the folder; missing folders are made.
+        settings: everything that determines the content, of JSON's types.
+        occupied: the folder has content. It must have a settings file then.
 
     Raises:
-        ConfigError: the content was made with other settings, or with unknown ones; or the record
-            cannot be read or written.
+        ConfigError: the content was made with other or unknown settings; or the file cannot be
+            read or written.
     """
     if not occupied:
         try:
@@ -34,8 +33,8 @@ def keep_settings(file: Path, settings: Mapping[str, Any], *, occupied: bool) ->
     before = read_settings(file)
     if not before:
         raise ConfigError(
-            f"{file.parent}: has content, but no {file.name} that says how it was made; choose"
-            " another folder (what is put into it later is kept)"
+            f"{file.parent}: has content, but no {file.name} with its settings; choose another"
+            " folder"
         )
     other = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
     if other:
@@ -46,10 +45,10 @@ def keep_settings(file: Path, settings: Mapping[str, Any], *, occupied: bool) ->
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """The settings in a record; none if there is no such file.
+    """The settings in a file; empty if there is no such file.
 
     Raises:
-        ConfigError: it cannot be read, or is no record.
+        ConfigError: it cannot be read, or holds no settings.
     """
     try:
         content = parse_json(file.read_text(encoding="utf-8"))
@@ -59,7 +58,7 @@ def read_settings(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: cannot be read as settings ({error})") from error
     content = content.get("recipe", content) if isinstance(content, dict) else None  # as in 0.1.0
     if not isinstance(content, dict):
-        raise ConfigError(f"{file}: is no record of settings, or damaged; choose another folder")
+        raise ConfigError(f"{file}: holds no settings or is damaged; choose another folder")
     return content
 
 

@@ -1,10 +1,9 @@
-"""Rendering synthetic examples ahead, into shards; see `shards` for their layout."""
+"""Rendering synthetic examples in advance, into shards; see `shards` for their layout."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from wplus.data.synthetic import Synthesizer, Synthetic
 from wplus.errors import ConfigError
 from wplus.files import atomic
 from wplus.generators import Generator
+from wplus.progress import Progress, silent
 
 
 def render_cache(
@@ -31,30 +31,30 @@ def render_cache(
     mixing: float = 0.5,
     per_shard: int = 250,
     at_once: int = 8,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Path:
-    """Render `count` examples into shards; those that are there already are kept.
+    """Render `count` examples into shards; existing shards are kept.
 
-    Example i is item i of `Synthetic(..., count=..., seed=seed)`, whatever the size of shards and
-    batches. Several processes may render into one folder: at worst a shard is made twice.
+    Example i is item i of `Synthetic(..., count=..., seed=seed)`, for any size of shards and
+    batches. Several processes may render into one folder: at worst a shard is rendered twice.
 
     Args:
-        generator: G, where it is to run.
+        generator: G, on the device on which to render.
         folder: made if it is missing.
-        count: how many. A larger one later adds to what is there.
+        count: number of examples. A larger count later adds to the folder.
         seed: of the examples.
         size: side of the images.
         truncation: see `Synthetic`.
         mixing: see `Synthetic`.
         per_shard: examples in a shard, 50 MB at 256².
         at_once: examples that are rendered together.
-        progress: called with how many are done and `count`.
+        progress: called after every shard, in examples.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: the folder holds examples of other settings, or a setting is out of range.
+        ConfigError: the folder has examples of other settings, or a setting is out of range.
         OSError: the folder cannot be written.
     """
     place = Path(folder)
@@ -85,8 +85,7 @@ def render_cache(
         if not _is_whole(path, last - first):
             with atomic(path) as temporary:
                 np.savez(temporary, **_render(recipes, range(first, last), synthesizer))  # type: ignore[arg-type]
-        if progress is not None:
-            progress(last, count)
+        progress(last, count)
     return place
 
 

@@ -1,6 +1,6 @@
-"""Synthetic examples rendered ahead: shards of images with the codes that made them.
+"""Synthetic examples rendered in advance: shards of images with their true codes.
 
-Regression of codes needs no generator then, and every epoch costs only reading. A shard is an
+Training on codes then needs no generator, and an epoch costs only reading. A shard is an
 uncompressed `.npz` of `images` (n, S, S, 3) uint8, `w1` and `w2` (n, style_dim) float32 and `cut`
 (n,): styles below the cut are w1, the others w2.
 """
@@ -31,7 +31,7 @@ _ARRAYS = ("images", "w1", "w2", "cut")
 
 
 class _Array(NamedTuple):
-    """Where an array lies in its shard."""
+    """Position of an array in its shard."""
 
     offset: int
     shape: tuple[int, ...]
@@ -52,18 +52,18 @@ def find(place: Path) -> list[Path]:
 class CachedSynthetic(Dataset):
     """Rendered examples: a source, a target and the true code each.
 
-    Only the places of the arrays are kept; every item is read from its file, so that a cache may be
-    larger than the memory, and workers share the system's file cache.
+    Only the positions of the arrays are in memory; every item is read from its file. So a cache may
+    be larger than the memory, and workers share the system's file cache.
 
     Args:
-        folder: of shards, made by `render_cache` or alike.
+        folder: of shards, as `render_cache` writes them.
         num_styles: L; by default as written beside the shards, or else the largest cut in them
             (which is L where some example is not mixed).
-        augmentation: of the source in training. There are no flips: nobody knows the code of a
-            mirrored image.
+        augmentation: of the source in training. There are no flips, since the code of a mirrored
+            image is unknown.
 
     Raises:
-        ConfigError: there are no shards, one is damaged, compressed or of other shapes, or
+        ConfigError: there are no shards; one is damaged, compressed or of other shapes; or
             num_styles contradicts them.
     """
 
@@ -125,12 +125,7 @@ class CachedSynthetic(Dataset):
             source = images.to_tensor(augment(image, self.augmentation, rng))[0]
         first, second = (torch.from_numpy(end)[None] for end in ends)
         codes = spread(first, second, torch.from_numpy(cut.reshape(1)), self.num_styles)[0]
-        return {
-            "name": self.name(index),
-            "source": source,
-            "target": target,
-            "codes": codes,
-        }
+        return {"name": self.name(index), "source": source, "target": target, "codes": codes}
 
     def fingerprint(self) -> str:
         """See `Dataset.fingerprint`; the names follow from the shards."""
@@ -146,7 +141,7 @@ def _kind(shard: _Shard) -> list[tuple[Any, ...]]:
 
 
 def _read(shard: _Shard, name: str, rows: int | slice) -> np.ndarray[Any, np.dtype[Any]]:
-    """One row, or all. Read, not mapped: a file cut short is an error and not a crash."""
+    """One row, or all. Read, not mapped: a truncated file gives an error instead of a crash."""
     array = shard.arrays[name]
     shape = array.shape if isinstance(rows, slice) else array.shape[1:]
     count = math.prod(shape)
@@ -158,7 +153,7 @@ def _read(shard: _Shard, name: str, rows: int | slice) -> np.ndarray[Any, np.dty
 
 
 def locate(path: Path) -> dict[str, _Array]:
-    """Where the arrays of a shard lie, from its directory and their headers.
+    """The positions of the arrays of a shard, from its directory and their headers.
 
     Raises:
         ConfigError: the file is damaged, compressed, or not such a shard.
@@ -169,37 +164,26 @@ def locate(path: Path) -> dict[str, _Array]:
     except (OSError, KeyError, ValueError, struct.error, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path}: is no shard or a damaged one ({error})") from error
     batch, first, second, cut = (found[name] for name in _ARRAYS)
-    count = batch.shape[0] if batch.shape else 0
-    good = (
-        count > 0
-        and len(batch.shape) == 4
-        and batch.shape[3] == 3
-        and batch.shape[1] == batch.shape[2]
-        and batch.dtype == np.uint8
-        and first == second._replace(offset=first.offset)
-        and len(first.shape) == 2
-        and first.dtype == np.float32
-        and cut.dtype.kind in "iu"
-        and first.shape[0] == count
-        and cut.shape == (count,)
-    )
-    if not good:
+    count, side = (*batch.shape, 0, 0)[:2]
+    width = (0, *first.shape)[-1]
+    shapes = [(count, side, side, 3), (count, width), (count, width), (count,)]
+    types = batch.dtype == np.uint8 and first.dtype == second.dtype == np.float32
+    good = [array.shape for array in found.values()] == shapes and types
+    if not good or count == 0 or cut.dtype.kind not in "iu":
         raise ConfigError(f"{path}: the arrays of this shard are not those of rendered examples")
     return found
 
 
 def _header(file: BinaryIO, member: zipfile.ZipInfo) -> _Array:
-    """Where the numbers of one array begin. Raises ValueError if they cannot be read in place."""
+    """The position of one array. Raises ValueError if it cannot be read in place."""
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError("is compressed; write shards with numpy.savez")
     file.seek(member.header_offset + 26)  # the lengths of name and extra field end the 30 bytes
     file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
     begin = file.tell()
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }[np.lib.format.read_magic(file)]
-    shape, by_columns, dtype = read(file)
+    if np.lib.format.read_magic(file) != (1, 0):  # as for all short headers
+        raise ValueError(f"{member.filename} has a header of another version")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
     if by_columns and len(shape) > 1:
         raise ValueError(f"{member.filename} is stored column by column")
     length = math.prod(shape) * dtype.itemsize

@@ -1,7 +1,7 @@
 """Endless training pairs with their true codes: draw z and render.
 
 Workers draw recipes (two z, a truncation, a crossover); `Synthesizer` turns a batch of them into
-codes and images where the generator is.
+codes and images on the generator's device.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Synthetic(Dataset):
     Args:
         num_styles: L of the generator.
         style_dim: of the generator.
-        truncation: lowest and highest ψ, drawn evenly.
-        mixing: probability of a crossover; without, all styles come from the first w.
-        count: None draws without end, from the random numbers of the step. A number makes a fixed
-            set of this many, the same on every pass: for validation.
+        truncation: lowest and highest ψ, drawn uniformly.
+        mixing: probability of a crossover; without one, all styles come from the first w.
+        count: None draws endlessly, from the random numbers of the step. A number gives a fixed set
+            of that size, the same on every pass: for validation.
         seed: of the fixed set.
 
     Raises:
@@ -93,8 +93,8 @@ class Synthesizer:
     """Recipes to codes and images, on the device of training.
 
     Args:
-        generator: G, frozen; brought to `device`.
-        device: where training is.
+        generator: G, frozen; moved to `device`.
+        device: of training.
         size: side of the images; larger ones are averaged down.
         at_once: number of codes that are rendered together.
     """
@@ -111,15 +111,15 @@ class Synthesizer:
         self.size, self.at_once = size, at_once
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch on the device, with its recipes carried out.
+        """The batch on the device, with its recipes rendered.
 
         Returns:
             A batch with source, target and `has_code` for every row, and codes where any has one. A
-            rendered image is its own source and target. Rows that had images keep them.
+            rendered image is its own source and target. Rows with images keep them.
 
         Raises:
-            ConfigError: the images do not fit the other rows': another size, or a source that is
-                no photograph.
+            ConfigError: the rendered images do not fit the other rows: another size, or a source
+                that is no photograph.
         """
         moved = _to(batch, self.device)
         if "z" not in batch:
@@ -150,7 +150,7 @@ class Synthesizer:
         Args:
             z: (N, 2, style_dim) standard normal.
             psi: (N,) truncation.
-            cut: (N,) styles from the first w on; as many as there are for no mixing.
+            cut: (N,) number of styles from the first w; L for no mixing.
 
         Returns:
             (N, L, style_dim) float32.
@@ -183,7 +183,7 @@ class Synthesizer:
 
 
 def spread(first: Tensor, second: Tensor, cut: Tensor, num_styles: int) -> Tensor:
-    """Two w to one code: the first w for layers below `cut`, the second from there on.
+    """Two w to one code: the first w for layers below `cut`, the second for the others.
 
     Args:
         first, second: (N, style_dim).
@@ -198,7 +198,7 @@ def spread(first: Tensor, second: Tensor, cut: Tensor, num_styles: int) -> Tenso
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    """Every tensor of a batch on a device; pinned memory is copied while the device works."""
+    """Every tensor of a batch on a device; pinned memory is copied asynchronously."""
     moved = {
         key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
         for key, value in batch.items()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wplus import codes as code_files
 from wplus import images
-from wplus.data.listing import files_of, images_in
+from wplus.data.listing import images_in
 from wplus.errors import ConfigError, ImageError
 from wplus.faces import CropGeometry
 from wplus.optimize import Constraint
@@ -185,13 +185,15 @@ def named(samples: Iterable[Sample], given: Input) -> list[Sample]:
 
 
 def expand(inputs: Iterable[Input]) -> list[Input]:
-    """Inputs as they are, and of every folder the images in it; an empty folder stays itself."""
+    """Replace every folder by the images in it; a folder without images stays, and fails later."""
     found: list[Input] = []
-    for given in inputs:
-        if is_file(given):
-            found += [path for path, _ in files_of([os.fsdecode(given)])]  # type: ignore[arg-type]
-        else:
-            found.append(given)
+    for each in inputs:
+        item = os.fsdecode(each) if is_file(each) else each  # type: ignore[arg-type]
+        try:
+            is_folder = isinstance(item, str) and Path(item).is_dir()
+            found += [path for _, path in images_in(item)] if is_folder else [item]  # type: ignore[arg-type]
+        except ConfigError:
+            found.append(item)
     return found
 
 
