@@ -1,8 +1,8 @@
 """Faces in photographs: detection, the FFHQ crop, and both in one call.
 
 [face] = wplus.faces.align(wplus.images.read("photo.jpg"))
-face.image                                       # 256 x 256, cropped as FFHQ is
-face.geometry.to_dict()                          # where it was in the photograph
+face.image                                       # 256 x 256, the FFHQ crop
+face.geometry.to_dict()                          # its position in the photograph
 """
 
 from wplus.faces.align import AlignedFace, align, find

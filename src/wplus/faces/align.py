@@ -18,12 +18,12 @@ Which = Literal["largest", "all"]
 
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
-    """A face cut out the FFHQ way.
+    """The FFHQ crop of a face.
 
     Attributes:
         image: the crop, RGB.
-        geometry: where it was in the photograph, so that a result can be laid back.
-        face: as it was detected.
+        geometry: its position in the photograph, with which a result can be pasted back.
+        face: the detection.
     """
 
     image: Image.Image
@@ -41,8 +41,8 @@ def find(image: Image.Image, which: Which = "largest") -> list[Face]:
     faces = detect(image)
     if not faces:
         raise FaceError(
-            "no face found; if this is an aligned face already or needs no alignment, "
-            "take it as it is with --no-align"
+            "no face found; if this is an aligned face already or needs no alignment,"
+            " use --no-align"
         )
     return faces[:1] if which == "largest" else faces
 
@@ -59,9 +59,9 @@ def align(
         image: any Pillow image; `wplus.images.read` gives upright ones.
         which: the largest face only, or every face.
         output_size: pixels a side of a crop.
-        recipe: "ffhq" transforms at four times the output size and shrinks, as the photographs
-            were made that generators and encoders learn from; "psp" transforms at the output size,
-            as the published pSp does, which leaves some aliasing.
+        recipe: "ffhq" transforms at four times the output size and shrinks, as FFHQ was made, on
+            which generators and encoders are trained; "psp" transforms at the output size, as the
+            published pSp does, which leaves some aliasing.
 
     Raises:
         FaceError: no face is found.
@@ -73,7 +73,6 @@ def align(
     aligned = []
     for face in find(image, which):
         geometry = from_points(face.points, image.size, output_size)
-        aligned.append(
-            AlignedFace(crop(image, geometry, transform_size=transform_size), geometry, face)
-        )
+        square = crop(image, geometry, transform_size=transform_size)
+        aligned.append(AlignedFace(square, geometry, face))
     return aligned

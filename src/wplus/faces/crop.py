@@ -1,8 +1,8 @@
-"""The pixels of an FFHQ crop: shrink, cut out, pad where the square leaves the picture, transform.
+"""The pixels of an FFHQ crop: shrink, cut out, pad where the square leaves the image, transform.
 
 Two recipes share the code. The published pSp transforms to the output size at once. FFHQ itself
 transforms at four times the output size (4096) and shrinks from there (to 1024), which is smoother,
-because the transform reads only the four pixels around each point: give `transform_size` for that.
+because the transform reads only the four pixels around each point (see `transform_size`).
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def crop(
-    picture: Image.Image,
+    image: Image.Image,
     geometry: CropGeometry,
     *,
     transform_size: int | None = None,
     padding: bool = True,
 ) -> Image.Image:
-    """The crop as an RGB picture of `geometry.output_size` pixels a side.
+    """The crop as an RGB image of `geometry.output_size` pixels a side.
 
-    Only the part of the picture around the square is touched, so large photographs cost little.
+    Only the part of the image around the square is processed, so large photographs cost little.
 
     Args:
-        picture: the upright picture that the geometry belongs to.
-        geometry: which square.
-        transform_size: side of the transformed picture before it is shrunk to the output size;
-            None transforms at the output size, as the published pSp does.
-        padding: continue the picture with its blurred reflection where the square leaves it;
+        image: the upright image that the geometry belongs to.
+        geometry: the square.
+        transform_size: side of the transformed square before it is shrunk to the output size; None
+            transforms at the output size, as the published pSp does.
+        padding: continue the image with its blurred reflection where the square leaves it;
             otherwise those pixels are gray.
 
     Raises:
-        FaceError: another picture than the geometry's, a square that misses the picture, or a
-            transform size below the output size.
+        FaceError: the geometry is of another image, its square is outside of the image, or the
+            transform size is below the output size.
     """
     output_size, transform_size = geometry.output_size, transform_size or geometry.output_size
-    if picture.size != geometry.picture_size:
-        raise FaceError(f"the crop belongs to {geometry.picture_size}, not to {picture.size}")
+    if image.size != geometry.picture_size:
+        raise FaceError(f"the crop belongs to {geometry.picture_size}, not to {image.size}")
     if transform_size < output_size:
         raise FaceError(f"cannot transform at {transform_size} for an output of {output_size}")
-    if picture.mode != "RGB":
-        picture = to_rgb(picture)
+    if image.mode != "RGB":
+        image = to_rgb(image)
     quad, side = np.asarray(geometry.quad, np.float64), geometry.side
 
     shrink = math.floor(side / output_size * 0.5)
-    size = picture.size
+    size = image.size
     if shrink > 1:
         size = (max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink)))
         quad, side = quad / shrink, side / shrink
@@ -64,8 +64,8 @@ def crop(
     right, bottom = (math.ceil(value) + border for value in quad.max(axis=0))
     box = (max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1]))
     if box[0] >= box[2] or box[1] >= box[3]:
-        raise FaceError("the crop lies outside of the picture")
-    part = _cut(picture, size, box)
+        raise FaceError("the crop lies outside of the image")
+    part = _cut(image, size, box)
     quad = quad - box[:2]
 
     pad = (box[0] - left, box[1] - top, right - box[2], bottom - box[3])
@@ -88,30 +88,30 @@ def crop(
     return square
 
 
-def _cut(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    """`picture.resize(size, LANCZOS).crop(box)`, computing no pixel outside of the box."""
-    if size == picture.size:
-        return picture.crop(box)
-    across, down = picture.width / size[0], picture.height / size[1]
-    right, bottom = min(box[2] * across, picture.width), min(box[3] * down, picture.height)
+def _cut(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+    """`image.resize(size, LANCZOS).crop(box)`, computed inside the box only."""
+    if size == image.size:
+        return image.crop(box)
+    across, down = image.width / size[0], image.height / size[1]
+    right, bottom = min(box[2] * across, image.width), min(box[3] * down, image.height)
     source = (box[0] * across, box[1] * down, right, bottom)
     target = (box[2] - box[0], box[3] - box[1])
-    return picture.resize(target, Image.Resampling.LANCZOS, box=source)
+    return image.resize(target, Image.Resampling.LANCZOS, box=source)
 
 
-def _pad(picture: Image.Image, pad: Box, blur: float) -> Image.Image:
-    """Reflect the picture outwards, fading the reflection into blur and then into the median color.
+def _pad(image: Image.Image, pad: Box, blur: float) -> Image.Image:
+    """Reflect the image outwards, fading the reflection into blur and then into the median color.
 
-    Channel by channel, since the padded picture in floats may be large.
+    Channel by channel, since the padded image in floats may be large.
     """
-    width, height = picture.width + pad[0] + pad[2], picture.height + pad[1] + pad[3]
+    width, height = image.width + pad[0] + pad[2], image.height + pad[1] + pad[3]
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
-    # 1 at the padded edge, 0 at the picture's own edge, negative inside.
+    # 1 at the padded edge, 0 at the image's own edge, negative inside.
     outside_x = 1 - np.minimum(x / pad[0], (width - 1 - x) / pad[2])
     outside_y = 1 - np.minimum(y / pad[1], (height - 1 - y) / pad[3])
     mask = np.maximum(outside_x[None, :], outside_y[:, None])
     blurred, faded = np.clip(mask * 3 + 1, 0, 1), np.clip(mask, 0, 1)
-    pixels = np.asarray(picture)
+    pixels = np.asarray(image)
     result = np.empty((height, width, 3), np.uint8)
     for channel in range(3):
         plane = np.pad(pixels[..., channel], ((pad[1], pad[3]), (pad[0], pad[2])), "reflect")
@@ -123,9 +123,9 @@ def _pad(picture: Image.Image, pad: Box, blur: float) -> Image.Image:
 
 
 def _gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Gaussian blur, cut off at 4 sigma, the plane mirrored at its edges.
+    """Gaussian blur, truncated at 4 sigma, with the plane mirrored at its edges.
 
-    Through Fourier transforms: with sigma = 2 % of a large crop the kernel has hundreds of taps.
+    By Fourier transforms: with sigma = 2 % of a large crop the kernel has hundreds of taps.
     """
     radius = int(4 * sigma + 0.5)
     if radius == 0:

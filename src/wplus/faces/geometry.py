@@ -1,12 +1,12 @@
-"""Where the FFHQ crop of a face lies in its picture: pure geometry, no pixels.
+"""The position of the FFHQ crop of a face in its image: pure geometry, no pixels.
 
-Coordinates are x, y in the upright picture (EXIF rotation obeyed), counted so that the center of
-the first pixel is 0, 0, as landmark detectors give them; the picture's own edge is at -0.5.
+Coordinates are x, y in the upright image (after EXIF rotation). The center of the first pixel is
+0, 0, as for landmark detectors; the image's own edge is at -0.5.
 
 The rule is FFHQ's (Karras et al., "A Style-Based Generator Architecture", appendix A; the same in
 the published pSp): an oriented square around the eyes and the mouth. From 68 landmarks it is exact.
-From a detector's five points four constants of the rule are measured anew, because SCRFD's eyes and
-mouth corners are not quite the means of dlib's landmarks (see `FIVE_POINT_RULE`).
+For a detector's five points the four constants of the rule are fitted anew, because SCRFD's eyes
+and mouth corners differ a little from the means of dlib's landmarks (see `FIVE_POINT_RULE`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Quad = tuple[Point, Point, Point, Point]
 
 @dataclass(frozen=True)
 class Rule:
-    """Four numbers that make an oriented square of eye centers and mouth corners.
+    """Four constants that determine an oriented square by eye centers and mouth corners.
 
     With e the middle of the eyes, m the middle of the mouth corners, ee the vector from left eye to
     right eye and em = m - e: the square's horizontal axis points along ee - `lean` * rot90(em), its
@@ -45,23 +45,24 @@ LANDMARK_RULE = Rule(eyes=2.0, mouth=1.8, drop=0.1, lean=1.0)
 # Fitted by benchmarks/calibrate_five_points.py to 700 FFHQ photographs, whose frames are the true
 # squares. On 100 others the corners are off by 2.8 % of the side in the mean and by 5.4 % at the
 # 95th percentile (2.9 and 6.2 with the landmarks' constants). Larger corrections, linear in all ten
-# coordinates, gained no more; what is left looks like scatter between two detectors of landmarks.
+# coordinates, gained no more; the remaining error is at the level of the scatter between detectors.
 FIVE_POINT_RULE = Rule(eyes=1.97, mouth=1.83, drop=0.10, lean=0.53)
 
 
 @dataclass(frozen=True)
 class CropGeometry:
-    """A crop: which square of which picture becomes an image of which size.
+    """A crop: a square of an image, and the size to which it is resampled.
 
-    It is all that is needed to make the crop again, or to lay a result back into the picture.
+    With the image it determines the crop; it is also all that is needed to paste a result back.
 
     Attributes:
-        quad: the corners top left, bottom left, bottom right, top right, as the face sees them.
-        picture_size: width and height of the upright picture that the coordinates belong to.
+        quad: the corners top left, bottom left, bottom right, top right, of the upright crop.
+        picture_size: width and height of the upright image that the coordinates belong to.
         output_size: pixels a side of the crop.
 
     Raises:
-        FaceError: corners that are not finite or span no area, or sizes below 1.
+        FaceError: the corners are not finite, are not those of a square or span no area, or a size
+            is below 1.
     """
 
     quad: Quad
@@ -85,7 +86,7 @@ class CropGeometry:
 
     @property
     def side(self) -> float:
-        """Length of the upper edge in pixels of the picture."""
+        """Length of the upper edge in pixels of the image."""
         return math.dist(self.quad[0], self.quad[3])
 
     @property
@@ -95,16 +96,16 @@ class CropGeometry:
         return float(x), float(y)
 
     def scaled(self, factor: float) -> CropGeometry:
-        """The same square `factor` times as large, around its center.
+        """The square scaled by a factor around its center.
 
         Raises:
-            FaceError: a factor that leaves no area.
+            FaceError: the result has no area.
         """
         center = np.asarray(self.center)
         return replace(self, quad=_points(center + factor * (np.asarray(self.quad) - center)))
 
     def to_picture(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Points (..., 2) of the crop, in its pixels, as coordinates of the picture."""
+        """Points (..., 2) of the crop, in its pixels, as coordinates of the image."""
         corner, below, _, beside = np.asarray(self.quad, np.float64) + 0.5
         share = (np.asarray(points, np.float64) + 0.5) / self.output_size
         edges = np.stack([beside - corner, below - corner])
@@ -112,7 +113,7 @@ class CropGeometry:
         return placed
 
     def from_picture(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Points (..., 2) of the picture in pixels of the crop: `to_picture` undone."""
+        """Points (..., 2) of the image in pixels of the crop: the inverse of `to_picture`."""
         corner, below, _, beside = np.asarray(self.quad, np.float64) + 0.5
         edges = np.stack([beside - corner, below - corner])
         share = (np.asarray(points, np.float64) + 0.5 - corner) @ np.linalg.inv(edges)
@@ -132,7 +133,7 @@ class CropGeometry:
         """The geometry that `to_dict` wrote.
 
         Raises:
-            FaceError: missing or unknown entries, or values that make no crop.
+            FaceError: entries are missing or unknown, or the values describe no crop.
         """
         if set(values) != {"quad", "picture_size", "output_size"}:
             raise FaceError(f"a crop has quad, picture_size and output_size, not {sorted(values)}")
@@ -152,7 +153,7 @@ def from_landmarks(
     """The FFHQ crop of 68 landmarks (68, 2) in the usual order (iBUG 300-W, as dlib gives them).
 
     Raises:
-        FaceError: landmarks of another shape, or that make no crop.
+        FaceError: the landmarks have another shape, or determine no crop.
     """
     points = _finite(landmarks, 68)
     eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
@@ -166,10 +167,10 @@ def from_points(
     output_size: int = 256,
     rule: Rule = FIVE_POINT_RULE,
 ) -> CropGeometry:
-    """The FFHQ crop of five points (5, 2): eyes, nose, mouth corners, the picture's left one first.
+    """The FFHQ crop of five points (5, 2): eyes, nose, mouth corners, the image's left one first.
 
     Raises:
-        FaceError: points of another shape, or that make no crop.
+        FaceError: the points have another shape, or determine no crop.
     """
     five = _finite(points, 5)
     quad = _oriented_square(rule, five[0], five[1], five[3], five[4])
@@ -177,10 +178,10 @@ def from_points(
 
 
 def middle_square(image_size: tuple[int, int], output_size: int = 256) -> CropGeometry:
-    """The middle square of an image that is taken without alignment.
+    """The middle square of an image, for use without alignment.
 
     Raises:
-        FaceError: an image below `MIN_CROP_SIDE` pixels.
+        FaceError: a side of the image is below `MIN_CROP_SIDE` pixels.
     """
     side = min(image_size)
     left, top = ((length - side) // 2 - 0.5 for length in image_size)
@@ -210,20 +211,20 @@ def _oriented_square(
     axis = eye_to_eye - rule.lean * quarter_turn(eye_to_mouth)
     length = math.hypot(*axis)
     if length == 0:
-        raise FaceError("the points of this face do not tell which way is up")
+        raise FaceError("the points of this face do not determine which way is up")
     half = max(rule.eyes * math.hypot(*eye_to_eye), rule.mouth * math.hypot(*eye_to_mouth))
     return square(eyes + rule.drop * eye_to_mouth, axis * (half / length))
 
 
 def square(center: ArrayLike, axis: ArrayLike) -> Quad:
-    """The square around `center` (2,) whose right edge has its middle at `center + axis`."""
+    """The square around `center` (2,) with the middle of its right edge at `center + axis`."""
     c, x = np.asarray(center, np.float64), np.asarray(axis, np.float64)
     y = quarter_turn(x)
     return _points(np.stack([c - x - y, c - x + y, c + x + y, c + x - y]))
 
 
 def quarter_turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Right becomes down: (x, y) -> (-y, x) in coordinates whose y points down."""
+    """Rotate right to down: (x, y) -> (-y, x), with y pointing down."""
     return np.stack([-vector[1], vector[0]])
 
 

@@ -1,9 +1,9 @@
-"""The labels of CelebAMask-HQ, and which of two parts is the left one.
+"""The labels of CelebAMask-HQ, and the correction of left and right.
 
-The published parser finds eyes, brows and ears well and mistakes their sides in about a quarter of
-faces (of 31 photographs: 17 of 54 eyes, 14 of 57 brows, 5 of 29 ears). In an upright face the side
-is plain from the place: what CelebAMask-HQ calls l_eye is the person's own left one, which is on
-the right of the image.
+The published parser finds eyes, brows and ears well but confuses their sides in about a quarter of
+faces (of 31 photographs: 17 of 54 eyes, 14 of 57 brows, 5 of 29 ears). In an upright face the
+position determines the side: l_eye of CelebAMask-HQ is the person's own left eye, which is on the
+right of the image.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ is Helen's too."""
 # What stands above what in an upright face, from the top.
 _FROM_THE_TOP = (("brow",), ("eye",), ("nose",), ("mouth", "u_lip", "l_lip"), ("neck",))
 _PAIRED = ("eye", "brow", "ear")
-_LEAST = 0.1  # share of a pair's pixels that must lie beyond a gap for it to part the two
+_LEAST = 0.1  # least share of a pair's pixels on either side of the gap between the two
 
 
 def by_place(labels: Tensor) -> Tensor:
-    """The label map (H, W) of one upright face, with the sides of its eyes, brows and ears right.
+    """The label map (H, W) of one upright face, with corrected sides of eyes, brows and ears.
 
-    Two of a kind are parted at the widest gap between them; a single one is on the side of the nose
-    that it is on (of the middle of the image, if there is no nose).
+    A pair is separated at the widest gap between its columns; for a single part, the nose decides
+    (or the middle of the image, if there is no nose).
     """
     nose = torch.where(labels == LABELS.index("nose"))[1]
     middle = float(nose.float().mean()) if len(nose) else (labels.shape[1] - 1) / 2
@@ -61,7 +61,7 @@ def by_place(labels: Tensor) -> Tensor:
 
 
 def _gap(columns: Tensor, middle: float) -> float:
-    """Where the widest run of free columns is that parts the pixels; `middle` if there is none."""
+    """The middle of the widest gap between columns with pixels; `middle` if there is none."""
     counts = torch.bincount(columns)
     taken = torch.where(counts > 0)[0]
     before = counts[taken].cumsum(0)[:-1] / len(columns)

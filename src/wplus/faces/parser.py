@@ -1,4 +1,4 @@
-"""Which part of the face every pixel shows: photographs to label maps, by BiSeNet."""
+"""The face parser: photographs to label maps, by BiSeNet."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class FaceParser:
     """Labels of aligned faces.
 
     Args:
-        network: gives scores (N, classes, H, W) for pictures (N, 3, H, W) in [-1, 1].
-        size: side at which it looks at them.
+        network: images (N, 3, H, W) in [-1, 1] to scores (N, classes, H, W).
+        size: side in pixels to which images are resized for it.
     """
 
     def __init__(self, network: nn.Module, size: int = SIZE) -> None:
@@ -34,39 +34,38 @@ class FaceParser:
         self.size = size
 
     def to(self, device: torch.device | str) -> FaceParser:
-        """Move to a device; the same parser."""
+        """Move to a device; returns the parser itself."""
         self.network.to(device)
         return self
 
     @torch.inference_mode()
-    def parse(self, pictures: Tensor) -> Tensor:
-        """Label maps (N, H, W) int64 of pictures (N, 3, H, W) in [-1, 1], cropped as FFHQ is.
+    def parse(self, batch: Tensor) -> Tensor:
+        """Label maps (N, H, W) int64 of FFHQ crops (N, 3, H, W) in [-1, 1].
 
-        Each label is an index into `LABELS`. Sides are the person's own (l_eye is on the
-        right of the picture), and set by place, see `labels.by_place`.
+        Each label is an index into `LABELS`. Sides are the person's own (l_eye is on the right of
+        the image) and determined by position, see `labels.by_place`.
 
         Raises:
             ImageError: another shape, or integers.
         """
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
+        if batch.ndim != 4 or batch.shape[1] != 3 or not batch.is_floating_point():
             raise ImageError(
                 "a parser reads a float tensor (N, 3, H, W) in [-1, 1],"
-                f" not {pictures.dtype} {tuple(pictures.shape)}"
+                f" not {batch.dtype} {tuple(batch.shape)}"
             )
         labels = []
-        for number in range(len(pictures)):  # scores of many large pictures are large
-            picture = pictures[number : number + 1]
-            seen = images.resize(picture, self.size).contiguous(memory_format=torch.channels_last)
-            scores = images.resize(self.network(seen), (picture.shape[2], picture.shape[3]))
+        for image in torch.split(batch, 1):  # one at a time, to bound the memory for scores
+            resized = images.resize(image, self.size).contiguous(memory_format=torch.channels_last)
+            scores = images.resize(self.network(resized), (image.shape[2], image.shape[3]))
             labels.append(by_place(scores.argmax(1)[0]))
         return torch.stack(labels)
 
 
 def load_parser(path: str | Path | None = None) -> FaceParser:
-    """The parser of a published `79999_iter.pth`; without a path, fetch it on first use.
+    """The parser of a published `79999_iter.pth`; without a path it is fetched on first use.
 
     Raises:
-        FormatError: the file is damaged or another network.
+        FormatError: the file is damaged or holds another network.
         WeightsError: it cannot be fetched.
     """
     path = weights.path(PARSER) if path is None else path
@@ -78,7 +77,7 @@ def load_parser(path: str | Path | None = None) -> FaceParser:
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """The same network in evaluation mode with its batch norms in the convolutions: faster."""
+    """Fold the batch norms into the convolutions, which is faster; in evaluation mode."""
     network.eval()
     for module in network.modules():
         if isinstance(module, ConvNorm):

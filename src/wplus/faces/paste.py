@@ -1,9 +1,9 @@
-"""A result laid back into the photograph that its crop came from: `crop` undone, without a seam.
+"""Paste a result into the photograph that its crop came from: the inverse of `crop`, seamless.
 
-Only pixels under the mask change, and the mask fades inwards from its border. What differs in light
-along that border is spread over the inside as evenly as a membrane hangs in its frame (Pérez et al.
-2003, "Poisson Image Editing", in the form of Farbman et al. 2009: what is added is smooth, the
-result's own detail stays as it is).
+Only pixels under the mask change, and the mask fades inwards from its border. The difference in
+light along that border is interpolated over the inside by a harmonic function, a membrane (Pérez
+et al. 2003, "Poisson Image Editing", in the form of Farbman et al. 2009: the added function is
+smooth, and the result keeps its own detail).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from wplus.faces.geometry import CropGeometry
 from wplus.images import to_rgb
 
 FEATHER = 0.04  # width of the fading border, as a share of the crop's side
-_GRID = 96  # cells along the longer side, in which light is matched
+_GRID = 96  # cells along the longer side of the grid on which light is matched
 _LIGHT = 48.0  # of 255: larger differences are of content (hair beside skin), not of light
 _TRUSTED = 0.3  # share of the border that must differ by light only, to match it in full
-_SWEEPS = 12  # of relaxation at every level of the membrane
+_SWEEPS = 12  # relaxation steps at every level of the membrane
 
 Floats = NDArray[np.floating[Any]]
 
@@ -41,20 +41,20 @@ def paste(
 
     Args:
         original: the upright photograph; the crop may reach beyond it.
-        result: a square picture of what the crop showed, of any size.
+        result: a square image of the content of the crop, of any size.
         geometry: of the crop, see `align` and the metadata of codes files.
-        mask: square, of any size, in the crop's frame: what is brighter than half of its range is
-            replaced (booleans, numbers from 0 to 1, or 8 bits). None is `ellipse`.
-        feather: width of the fading border inside of the mask, as a share of the crop's side.
-        match_light: make the result as bright and as tinted as the photograph along the border.
+        mask: square, of any size, in the crop's frame: pixels above half of its range are replaced
+            (booleans, numbers from 0 to 1, or 8 bits). None is `ellipse`.
+        feather: width of the fading border inside the mask, as a share of the crop's side.
+        match_light: match brightness and tint of the photograph along the border.
 
     Returns:
-        Mode RGB, of the photograph's size. Pixels whose center does not lie under the mask are
-        those of the photograph, bit for bit.
+        Mode RGB, of the photograph's size. Pixels whose center is not under the mask are
+        bit-identical to the photograph.
 
     Raises:
-        FaceError: another photograph than the geometry's, pictures that are not square, a mask with
-            nothing in it, or a feather out of range.
+        FaceError: the geometry is of another photograph, an image is not square, the mask is
+            empty, or the feather is out of range.
     """
     if original.size != geometry.picture_size:
         raise FaceError(
@@ -69,7 +69,7 @@ def paste(
     before = np.asarray(photo.crop(box), np.float32)
     after = np.asarray(_placed(to_rgb(result), geometry, box, Image.Resampling.BICUBIC), np.float32)
     alpha = np.asarray(_placed(soft, geometry, box, Image.Resampling.BILINEAR), np.float32) / 255
-    # Interpolation reaches a little beyond the mask, which it must not.
+    # Interpolation spreads a little beyond the mask; clip it.
     alpha = alpha * _covered(np.asarray(soft) > 0, geometry, box)
     if match_light:
         after = (after + _light(before - after, alpha)).astype(np.float32)
@@ -81,7 +81,7 @@ def paste(
 
 
 def ellipse(size: int = 256) -> Image.Image:
-    """The face of an FFHQ crop, brow to chin, as a mask of mode L: for want of a parser."""
+    """The face of an FFHQ crop, brow to chin, as a mask of mode L; needs no parser."""
     mask = Image.new("L", (size, size), 0)
     left, top, right, bottom = (size * share for share in (0.2, 0.22, 0.8, 0.97))
     ImageDraw.Draw(mask).ellipse((left, top, right, bottom), fill=255)
@@ -92,7 +92,7 @@ def softened(mask: Image.Image | NDArray[Any] | None, feather: float = FEATHER) 
     """A mask as `paste` uses it: mode L, 0 outside, rising to 255 over the feather's width inside.
 
     Raises:
-        FaceError: it is not square or has nothing in it, or a feather out of range.
+        FaceError: it is not square or empty, or the feather is out of range.
     """
     if not 0 <= feather <= 0.5:
         raise FaceError(f"a feather is a share of the crop's side, 0 to 0.5, not {feather}")
@@ -106,7 +106,7 @@ def softened(mask: Image.Image | NDArray[Any] | None, feather: float = FEATHER) 
     width = feather * side
     if width < 1:
         return hard
-    # Half of a blurred step lies inside of it; the crop's own edge is a border too.
+    # Half of a blurred step lies inside it. The crop's own edge is a border too, hence the margin.
     margin = math.ceil(width)
     wide = Image.new("L", (side + 2 * margin, side + 2 * margin), 0)
     wide.paste(hard, (margin, margin))
@@ -148,7 +148,7 @@ def _placed(
     box: tuple[int, int, int, int],
     resampling: Image.Resampling,
 ) -> Image.Image:
-    """A picture in the crop's frame as the photograph shows it in the box; black outside."""
+    """An image in the crop's frame, placed in the box of the photograph; black outside."""
     footprint = max(1, round(geometry.side))
     if square.width > footprint:  # the transform below reads a few pixels around each point only
         square = square.resize((footprint, footprint), Image.Resampling.BOX)
@@ -179,9 +179,9 @@ def _covered(
 def _to_square(
     geometry: CropGeometry, box: tuple[int, int, int, int], side: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrix and shift from places in the box to places in a square picture of the crop.
+    """Matrix and shift from coordinates of the box to those of a square image of the crop.
 
-    Both are counted from the outer corner of the first pixel, as Pillow's transforms count.
+    The origin of both is the outer corner of the first pixel, as in Pillow's transforms.
     """
     corner, below, _, beside = np.asarray(geometry.quad, np.float64) + 0.5
     matrix = np.linalg.inv(np.stack([beside - corner, below - corner])).T * side
@@ -189,9 +189,9 @@ def _to_square(
 
 
 def _light(difference: Floats, alpha: Floats) -> Floats:
-    """What to add (H, W, 3) so that along the border, where alpha rises, the difference is gone."""
+    """The smooth addition (H, W, 3) that cancels the difference along the border of alpha."""
     weight = alpha * (1 - alpha)
-    if not weight.any():  # without a fading border, the outermost pixels are it
+    if not weight.any():  # without a fading border, take the outermost pixels
         edge = Image.fromarray(np.uint8(255) * (alpha > 0)).filter(ImageFilter.MinFilter(3))
         weight = alpha * (np.asarray(edge) == 0)
     height, width = alpha.shape
@@ -201,54 +201,49 @@ def _light(difference: Floats, alpha: Floats) -> Floats:
     border = total > 1e-3
     if not border.any():
         return np.zeros_like(difference)
-    sums = [
-        _resized(difference[..., channel] * weight, grid, Image.Resampling.BOX)
-        for channel in range(3)
-    ]
-    field = np.stack(sums, axis=2) / np.maximum(total, 1e-3)[..., None]
-    known = border & (np.abs(field).max(axis=2) < _LIGHT)
-    if not known.any():
+    sums = _resized(difference * weight[..., None], grid, Image.Resampling.BOX)
+    field = sums / np.maximum(total, 1e-3)[..., None]
+    fixed = border & (np.abs(field).max(axis=2) < _LIGHT)
+    if not fixed.any():
         return np.zeros_like(difference)
-    field *= min(1.0, float(known.sum() / border.sum()) / _TRUSTED)
-    hung = membrane(field, known)
-    planes = [
-        _resized(hung[..., channel], (width, height), Image.Resampling.BICUBIC)
-        for channel in range(3)
-    ]
-    return np.stack(planes, axis=2)
+    field *= min(1.0, float(fixed.sum() / border.sum()) / _TRUSTED)
+    return _resized(membrane(field, fixed), (width, height), Image.Resampling.BICUBIC)
 
 
 def _resized(plane: Floats, size: tuple[int, int], resampling: Image.Resampling) -> Floats:
+    """An array (H, W) or (H, W, C) of floats at another size (width, height)."""
+    if plane.ndim == 3:
+        return np.stack([_resized(each, size, resampling) for each in np.moveaxis(plane, 2, 0)], 2)
     return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, resampling))
 
 
-def membrane(values: Floats, known: NDArray[np.bool_]) -> Floats:
-    """Values (H, W, C) where they are known, and between them the smoothest there is.
+def membrane(values: Floats, fixed: NDArray[np.bool_]) -> Floats:
+    """The harmonic interpolation (H, W, C) of the values at fixed pixels.
 
-    Solves Laplace's equation, with free edges, from coarse grids to fine ones.
+    Solves Laplace's equation with free edges, from coarse grids to fine ones.
 
     Args:
-        values: anything where they are not known.
-        known: (H, W), at least one.
+        values: (H, W, C); ignored where they are not fixed.
+        fixed: (H, W), at least one.
     """
-    height, width = known.shape
-    if known.all():
+    height, width = fixed.shape
+    if fixed.all():
         return values
     if max(height, width) > 2:
         odd = ((0, height % 2), (0, width % 2))
-        weight = np.pad(known, odd).astype(np.float32)
-        sums = np.pad(values * known[..., None], (*odd, (0, 0)))
+        weight = np.pad(fixed, odd).astype(np.float32)
+        sums = np.pad(values * fixed[..., None], (*odd, (0, 0)))
         count = _pairs(weight[..., None])
         coarse = membrane(_pairs(sums) / np.maximum(count, 1), count[..., 0] > 0)
         guess = coarse.repeat(2, 0).repeat(2, 1)[:height, :width]
     else:
-        guess = np.broadcast_to(values[known].mean(axis=0), values.shape)
-    found: Floats = np.where(known[..., None], values, guess).astype(np.float32)
+        guess = np.broadcast_to(values[fixed].mean(axis=0), values.shape)
+    result: Floats = np.where(fixed[..., None], values, guess).astype(np.float32)
     for _ in range(_SWEEPS):
-        wide = np.pad(found, ((1, 1), (1, 1), (0, 0)), "edge")
+        wide = np.pad(result, ((1, 1), (1, 1), (0, 0)), "edge")
         around = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
-        found = np.where(known[..., None], values, around / 4)
-    return found
+        result = np.where(fixed[..., None], values, around / 4)
+    return result
 
 
 def _pairs(plane: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Which part of a crop a result replaces when it is laid back: the face, the head, or all of it."""
+"""Masks for pasting results back into photographs: the face, the head, or the whole crop."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def paste_mask(
     """The mask for `faces.paste.paste`.
 
     Args:
-        kind: one of `REGIONS`. "face" and "head" are what the parser sees as such in the photograph
-            or in the result: nothing of the old face may look out from behind the new one.
+        kind: one of `REGIONS`. "face" and "head" are parsed from both the photograph and the
+            result, so that no part of the old face remains visible beside the new one.
         original: the photograph.
-        result: the picture to be laid into it.
+        result: the image to be pasted into it.
         geometry: of the crop.
-        parser: None loads it where it is needed.
+        parser: None loads one where it is needed.
 
     Returns:
-        (256, 256) bool. If the parser sees no face, the ellipse.
+        (256, 256) bool. The ellipse, if the parser finds no face.
 
     Raises:
         ConfigError: there is no such region.
-        FaceError: the geometry is another photograph's.
+        FaceError: the geometry is of another photograph.
         WeightsError: the parser cannot be fetched.
     """
     if kind not in REGIONS:
@@ -70,24 +70,24 @@ def paste_mask(
         return inside
     before = faces.crop(original, replace(geometry, output_size=_SIDE), transform_size=4 * _SIDE)
     after = result.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=3)
-    pictures = torch.cat([images.to_tensor(before), images.to_tensor(after)])
+    both = torch.cat([images.to_tensor(before), images.to_tensor(after)])
     parser = load_parser() if parser is None else parser
-    seen = region(parser.parse(pictures), FACE if kind == "face" else HEAD).any(0).cpu().numpy()
-    # One face: a second one beside it, or a hand taken for skin, stays as it was.
-    seen = connected(seen, inside)
-    return seen if seen.any() else inside
+    parsed = region(parser.parse(both), FACE if kind == "face" else HEAD).any(0).cpu().numpy()
+    # One face only: a second face beside it, or a hand parsed as skin, is left unchanged.
+    mask = connected(parsed, inside)
+    return mask if mask.any() else inside
 
 
-def connected(seen: NDArray[np.bool_], core: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What of `seen` is reached from within `core` without leaving `seen`; both (H, W)."""
-    reached = seen & core
+def connected(mask: NDArray[np.bool_], core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The part of a mask that is 4-connected to `core` within the mask; both (H, W)."""
+    reached = mask & core
     while True:
         grown = reached.copy()
         grown[1:] |= reached[:-1]
         grown[:-1] |= reached[1:]
         grown[:, 1:] |= grown[:, :-1]
         grown[:, :-1] |= grown[:, 1:]
-        grown &= seen
+        grown &= mask
         if (grown == reached).all():
             return reached
         reached = grown

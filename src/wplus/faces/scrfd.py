@@ -2,7 +2,7 @@
 Efficient Face Detection", ICLR 2022), run by ONNX Runtime on the CPU.
 
 At strides 8, 16 and 32 two anchors stand on every grid point. Each gives a score, the distances to
-the four sides of a box and the offsets of five points (eyes, nose, mouth corners; the picture's
+the four sides of a box and the offsets of five points (eyes, nose, mouth corners; the image's
 left one first), in units of the stride.
 """
 
@@ -27,7 +27,7 @@ ASSET = "scrfd-500m.onnx"
 STRIDES = (8, 16, 32)
 ANCHORS = 2
 MULTIPLE = 32  # sides of an input are multiples of the largest stride
-# It was trained on levels around 0 divided by 128; images in [-1, 1] are divided by 255 / 2.
+# It was trained on (level - 127.5) / 128; images in [-1, 1] are (level - 127.5) / 127.5.
 _INPUT_GAIN = 255 / 256
 
 Floats = NDArray[np.float32]
@@ -49,11 +49,11 @@ class Detections:
 
 
 def run(images: torch.Tensor, threshold: float = 0.5) -> list[Detections]:
-    """What the network sees in each of the images, before suppression of doubles.
+    """The faces in each of the images, before non-maximum suppression.
 
     Args:
         images: (N, 3, H, W) in [-1, 1], H and W multiples of 32.
-        threshold: lowest score that counts.
+        threshold: lowest score of a face.
 
     Returns:
         N detections in pixels of the images.
@@ -91,7 +91,7 @@ def decode(outputs: Sequence[Floats], height: int, width: int, threshold: float)
 
 
 def suppress(found: Detections, overlap: float = 0.4) -> Detections:
-    """The best of each heap of boxes that overlap (intersection over union), best first."""
+    """Non-maximum suppression: the best of overlapping boxes, by intersection over union."""
     order = np.argsort(-found.scores, kind="stable")
     left, top, right, bottom = found.boxes.T
     areas = (right - left) * (bottom - top)
@@ -118,7 +118,7 @@ def _session() -> onnxruntime.InferenceSession:
 
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 3  # errors only
-            # The network is so small that more threads only wait for each other.
+            # The network is too small for more threads.
             options.intra_op_num_threads = min(4, os.cpu_count() or 1)
             options.inter_op_num_threads = 1
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
