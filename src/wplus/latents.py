@@ -1,6 +1,6 @@
 """Algebra on W+ codes, (N, L, style_dim): mix, interpolate, move, truncate.
 
-All functions are pure and differentiable, and leave their arguments as they are.
+All functions are pure and differentiable.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ RANGES = {"coarse": (4, 8), "medium": (16, 32), "fine": (64, 1 << 30)}
 
 
 def layers_of(spec: str, style_resolutions: Sequence[int]) -> list[int]:
-    """Indices of the styles that `spec` names.
+    """Indices of the styles that a specification names.
 
     Args:
-        spec: comma-separated names ("coarse": 4²-8², "medium": 16²-32², "fine": from 64² up,
-            "all"), resolutions ("64" or "64-256" pixels with a trailing "px"), indices ("7") or
-            inclusive ranges of indices ("8-17").
+        spec: comma-separated names ("coarse": 4² to 8², "medium": 16² to 32², "fine": from 64² up,
+            "all"), resolutions ("64px", "64-256px"), indices ("7") or inclusive ranges of indices
+            ("8-17").
         style_resolutions: of the generator.
 
     Returns:
@@ -106,7 +106,7 @@ def interpolate(first: Tensor, last: Tensor, steps: int) -> Tensor:
 
     Args:
         first, last: (L, style_dim) each.
-        steps: how many codes, at least 2.
+        steps: number of codes, at least 2.
 
     Returns:
         (steps, L, style_dim).
@@ -128,7 +128,7 @@ def interpolate(first: Tensor, last: Tensor, steps: int) -> Tensor:
 def move(
     codes: Tensor, direction: Tensor, amount: float, layers: Iterable[int] | None = None
 ) -> Tensor:
-    """Codes + amount·direction, at `layers` only if given.
+    """Codes + amount·direction, at all layers or some.
 
     Args:
         codes: (N, L, style_dim).
@@ -148,7 +148,7 @@ def move(
 
 
 def truncate(codes: Tensor, mean: Tensor, psi: float) -> Tensor:
-    """Mean + ψ·(codes − mean): nearer to what the generator does best (StyleGAN, appendix B).
+    """Mean + ψ·(codes − mean): the truncation trick (StyleGAN, appendix B).
 
     Args:
         codes: (N, L, style_dim).

@@ -1,11 +1,11 @@
-"""How codes are optimized for each task: number of steps, learning rates, weights of the losses.
+"""Schedules of the optimization of codes: steps, learning rates and loss weights of each task.
 
-Nothing here needs torch, so that the table of tasks can be listed at once.
+This module does not import torch, so that listing tasks is fast.
 
-The less the input says about the output, the more the prior has to: with inversion's prior alone,
-blurred or cross-eyed faces explain a small photograph as well as sharp ones do, and an eye under a
-hole is closed by skin. What helps most is to keep the styles close to one another: a code with one
-w at every layer makes a face whose parts belong together.
+The less an input constrains the output, the stronger the prior must be: with inversion's prior
+alone, blurred or cross-eyed faces satisfy a low-resolution input as well as sharp ones, and an eye
+under a hole is filled with skin. The most effective prior keeps the styles close to one another:
+a code with the same w at every layer gives a coherent face.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ LossWeights = Mapping[str, float]
 """λ of each term of `optimize.TERMS`; a term that is absent or 0 is not computed."""
 
 PHOTOGRAPH: LossWeights = {"l2": 1.0, "lpips": 0.8, "prior": 0.003, "grid": 10.0}
-"""For a photograph of which every pixel is known: the method's L2 and LPIPS, and a weak prior.
+"""For a whole photograph: the method's L2 and LPIPS, and a weak prior.
 
-A prior of 0.003 keeps the code 40 % closer to W and leaves LPIPS as it is.
+A prior of 0.003 brings the code 40 % closer to W at equal LPIPS.
 """
 
 Start = Literal["mean", "inversion", "encoder"]
 """Where optimization starts: at the mean code, at the code of an inversion encoder, or at the code
 of the task's own encoder."""
 
-SETTLING = 0.45  # share of the steps from the mean code in which the styles move together
+SETTLING = 0.45  # share of the steps from the mean code during which the styles move together
 SETTLING_SPREAD = 3.0  # weight of the term `spread` in these steps
 WARMUP_RATE = 0.06
 
@@ -44,7 +44,7 @@ class Schedule:
         ramp_up: share of the steps over which the rate rises linearly from 0.
         ramp_down: share of the steps over which it falls to 0 along a cosine.
         patience: stop when no image's best loss improved for this many steps; 0 never stops.
-        tolerance: relative improvement of the best loss that counts.
+        tolerance: least relative improvement of the best loss.
 
     Raises:
         ConfigError: steps or patience are negative, or the rate is not positive.
@@ -104,9 +104,8 @@ class RefinementSchedule:
     Attributes:
         weights: of the losses.
         steps: default number of steps by start; 0 where a start is absent.
-        spread_per_factor: super-resolution: weight of the term `spread` for each unit of the
-            factor.
-        from_encoder: what differs at an encoder's code; None for nothing.
+        spread_per_factor: super-resolution: weight of the term `spread` per unit of the factor.
+        from_encoder: other settings for a start at an encoder's code; None for the same.
     """
 
     weights: LossWeights = field(default_factory=lambda: PHOTOGRAPH)
@@ -119,13 +118,13 @@ class RefinementSchedule:
     ) -> tuple[Phase, ...]:
         """The phases of an optimization.
 
-        From the mean code all styles move together first, until the pose is right: moving each on
-        its own from the beginning distorts faces in profile.
+        From the mean code all styles first move together, until the pose is right: independent
+        styles from the beginning distort faces in profile.
 
         Args:
             steps: through the whole generator.
-            start: where it starts.
-            factor: of super-resolution: by how much the face is smaller than 256².
+            start: where optimization starts.
+            factor: of super-resolution: 256 divided by the size of the face in the input.
         """
         weights = dict(self.weights)
         if factor is not None:

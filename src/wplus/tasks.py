@@ -1,8 +1,8 @@
 """The tasks as one table: source, losses, styles to re-draw, shipped model, refinement schedule.
 
 ("Encoding in Style", section 4 and appendix A.) A new task is a row here, or
-`TASKS.register(Task(...))`, and needs nothing else. Nothing here needs torch, so that the command
-can list tasks at once.
+`TASKS.register(Task(...))`, and needs nothing else. This module does not import torch, so that the
+command lists tasks fast.
 """
 
 from __future__ import annotations
@@ -26,26 +26,25 @@ class Task:
 
     Attributes:
         name: on the command line and in model files.
-        source: what the encoder reads, a name of `sources.SOURCES`.
-        weights: the λ of the losses, by the names of `losses.LOSSES`; others have none.
-        description: one line for people.
+        source: the encoder's input, a name of `sources.SOURCES`.
+        weights: the λ of the losses, by the names of `losses.LOSSES`; the others are 0.
+        description: one line for help texts.
         section: of the paper.
-        flip: left and right in training: "none", "both" (source and target together), or
-            "independent" (each on its own, so that the output's side is not the input's:
-            frontalization).
-        input_channels: of the encoder's input; 0 takes the source's own.
-        redraw: the styles that are drawn at random for further outputs, as `latents.layers_of`
-            reads them; None if there is one output.
+        flip: mirroring in training: "none", "both" (source and target together), or "independent"
+            (source and target separately, for frontalization).
+        input_channels: of the encoder's input; 0 takes those of the source.
+        redraw: the styles that are drawn at random for further outputs, in the syntax of
+            `latents.layers_of`; None for a single output.
         alpha: weight of the random style in the mix with the encoded one, 0 to 1.
-        factors: by which training shrinks its photographs (low_resolution only).
+        factors: by which training shrinks photographs (low_resolution only).
         model: name of the shipped model; None if none is shipped.
-        starts_from_inversion: a model without an encoder of its own for this task does it too:
-            refinement starts from the inversion encoder's code, or from the mean code.
-        refinement: how its codes are optimized; None where outputs differ from inputs on purpose,
-            so that there is nothing to optimize for.
+        starts_from_inversion: an inversion model can do the task too: refinement starts from its
+            encoder's code, or from the mean code.
+        refinement: how its codes are optimized; None where outputs differ from inputs by intent,
+            so that there is no constraint.
 
     Raises:
-        ConfigError: a term is unknown, or a value is out of range or contradicts another.
+        ConfigError: a loss is unknown, or a value is out of range or contradicts another.
     """
 
     name: str
@@ -66,23 +65,20 @@ class Task:
         about = f"task {self.name!r}"
         try:
             source = SOURCES.find(self.source)
+            object.__setattr__(self, "weights", check_weights(self.weights))
         except ConfigError as error:
             raise ConfigError(f"{about}: {error}") from None
         if self.flip not in get_args(Flip):
             raise ConfigError(
                 f"{about}: flip {self.flip!r} is none of: {', '.join(get_args(Flip))}"
             )
-        try:
-            object.__setattr__(self, "weights", check_weights(self.weights))
-        except ConfigError as error:
-            raise ConfigError(f"{about}: {error}") from None
         if not 0 <= self.alpha <= 1 or self.input_channels < 0:
             raise ConfigError(
                 f"{about}: alpha is 0 to 1 and input_channels 0 or more,"
                 f" not {self.alpha} and {self.input_channels}"
             )
         if self.factors and "factor" not in source.options:
-            raise ConfigError(f"{about}: factors belong to low_resolution, and to nothing else")
+            raise ConfigError(f"{about}: factors are for low_resolution only")
         object.__setattr__(self, "input_channels", self.input_channels or source.channels)
 
 
@@ -133,7 +129,8 @@ TASKS: Registry[Task] = Registry(
             "inpainting", "masked", {**_FACE, "regularization": 0.005},
             "a photograph with a missing region to the whole face",
             section="4.4", model="faces-inpainting", starts_from_inversion=True,
-            # A pass alone makes a face like the one around the hole, not one that continues it.
+            # The encoder alone gives a face similar to the surroundings of the hole, not
+            # continuous with them.
             refinement=RefinementSchedule(
                 {**PHOTOGRAPH, "prior": 0.03, "spread": 0.3},
                 {"mean": 80, "inversion": 50, "encoder": 50},
@@ -141,7 +138,7 @@ TASKS: Registry[Task] = Registry(
         ),
         Task(
             "domain", "photo", {"l2": 1.0, "lpips": 0.8, "similarity": 0.5},
-            "anything else that a generator makes (cats, cars, churches) to its code",
+            "an image of another domain (cats, cars, churches) to the code that reproduces it",
             section="4.5", refinement=RefinementSchedule(from_encoder=FromEncoder(identity=0.0)),
         ),
     ),

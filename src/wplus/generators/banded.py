@@ -1,7 +1,7 @@
 """The large layers of generators on a CPU: one sample at a time, a band of rows at a time.
 
-Both blocks compute what their `forward` computes, for one sample and frozen weights; gradients
-reach activations and codes only. `nn.rows` says why bands of rows are faster.
+Both functions equal the `forward` of their block, for one sample and frozen weights; gradients
+reach activations and codes only. `nn.rows` explains why bands of rows are faster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Activations up to these sizes are computed whole: they stay in the cache.
 STYLEGAN2_BYTES = 12 * 2**20
 MOBILE_BYTES = 6 * 2**20
-KEPT_BYTES = 40 * 2**20  # above it, what gradients need is recomputed instead of being kept
+KEPT_BYTES = 40 * 2**20  # above it, activations for gradients are recomputed instead of kept
 
 
 def activation_bytes(block: stylegan2.Block | mobile.Block, x: Tensor) -> int:
@@ -53,7 +53,7 @@ class _StyledRows:
         weight: (out, in, 3, 3).
         bias: (out,), or None where it is `shift`.
         shift: (1, out, 1, 1), or None.
-        tensors: what gradients reach: scales of the input and of the output, (1, C, 1, 1) or None
+        tensors: the arguments with gradients: scales of input and output, (1, C, 1, 1) or None
             where they are folded into the weight, and the noise map or None.
     """
 
@@ -85,7 +85,7 @@ def stylegan2_block(
     noises: Sequence[Tensor | None],
     keep_features: bool,
 ) -> tuple[Tensor, Tensor]:
-    """`stylegan2.Block.forward`; without `keep_features`, `x` is returned as it came."""
+    """`stylegan2.Block.forward`; without `keep_features`, `x` is returned unchanged."""
     size, height = block.resolution, x.shape[2]
     # Without gradients, scales are cheapest in the weights. With them they are applied to the
     # activations: the gradient of a folded weight would cost one more convolution.
@@ -127,9 +127,9 @@ def mobile_block(
     noises: Sequence[Tensor | None],
     to_image: mobile.ToImage | None = None,
 ) -> Tensor:
-    """`mobile.Block.forward`, and `to_image` of it where that is given.
+    """`mobile.Block.forward`, followed by `to_image` if there is one.
 
-    The image's style is then `codes[:, 3]`, and the largest activations are never whole.
+    The image's style is `codes[:, 3]`; the largest activations are never in memory as a whole.
     """
     size = block.resolution
 

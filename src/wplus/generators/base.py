@@ -30,10 +30,10 @@ class Generator(nn.Module, ABC):
         feature_channels: C of the features at each resolution that `pyramid` returns.
         mapping: (N, style_dim) z -> (N, style_dim) w.
         mean_w: (style_dim,) buffer, w̄ = E[map(z)].
-        weights_id: name of the shipped weights that it has; empty for any others. What follows a
-            slash are changes that leave the mapping, and so the meaning of codes, as it was.
-            Whoever changes weights changes it too.
-        training_noise: with which encoders are trained through it, unless the settings say other.
+        weights_id: name of its shipped weights; empty for any others. A suffix after a slash names
+            a change of weights that keeps the mapping, and so the meaning of codes. Code that
+            changes weights must change it too.
+        training_noise: default noise for training encoders through it.
     """
 
     resolution: int
@@ -47,16 +47,16 @@ class Generator(nn.Module, ABC):
 
     @property
     def latent_space(self) -> str:
-        """Name of the shipped weights whose codes mean the same here; empty for none."""
+        """Name of the shipped weights with the same meaning of codes; empty for none."""
         return self.weights_id.partition("/")[0]
 
     def style_affines(self) -> Iterator[tuple[int, nn.Module]]:
-        """(style, linear layer) of everything that a style modulates, for directions of weights.
+        """(style index, affine layer) of every modulated layer, for closed-form directions.
 
         Raises:
-            ConfigError: this generator does not name them.
+            ConfigError: this generator does not provide them.
         """
-        raise ConfigError(f"the style layers of a {type(self).__name__} are unknown")
+        raise ConfigError(f"a {type(self).__name__} does not provide its style layers")
 
     @property
     def num_styles(self) -> int:
@@ -65,7 +65,7 @@ class Generator(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self.mean_w.device
 
     @abstractmethod
@@ -125,7 +125,7 @@ class Generator(nn.Module, ABC):
         noise: Noise = "fixed",
         corrections: Corrections | None = None,
     ) -> dict[int, Tensor]:
-        """The features that the layers up to each of some resolutions make.
+        """The features after the layers up to each of some resolutions.
 
         Args:
             codes: (N, L, style_dim) or (N, style_dim); styles of later layers do not matter.
@@ -137,7 +137,7 @@ class Generator(nn.Module, ABC):
             By resolution R: (N, C, R, R) of the convolutions' type.
 
         Raises:
-            ConfigError: there are no layers at a resolution, or something does not fit.
+            ConfigError: there are no layers at a resolution, or a shape does not fit.
         """
         codes, corrections, wanted = self.broadcast(codes), corrections or {}, set(resolutions)
         self.check_features(len(codes), corrections, *wanted)
@@ -190,7 +190,7 @@ class Generator(nn.Module, ABC):
                 )
 
     def forward(self, codes: Tensor, noise: Noise = "fixed") -> Tensor:
-        """The same as `synthesize`: what data parallelism, compilation and export call."""
+        """The same as `synthesize`, for data parallelism, compilation and export."""
         return self.synthesize(codes, noise)
 
     def map(self, z: Tensor, truncation: float = 1.0) -> Tensor:
@@ -198,7 +198,7 @@ class Generator(nn.Module, ABC):
 
         Args:
             z: (N, style_dim), standard normal.
-            truncation: ψ; 1 leaves w as it is, 0 gives w̄ (StyleGAN, appendix B).
+            truncation: ψ; 1 keeps w, 0 gives w̄ (StyleGAN, appendix B).
 
         Returns:
             (N, style_dim).
@@ -228,8 +228,8 @@ class Generator(nn.Module, ABC):
     ) -> list[Tensor | None]:
         """The noise maps of all layers in order, for a batch of `count`.
 
-        Random maps are standard normal and drawn sample after sample, not layer after layer, so
-        that an image depends on the seed of `rng`, but not on the batch, nor on the device.
+        Random maps are standard normal and drawn sample by sample, not layer by layer, so that an
+        image depends on the seed of `rng` but not on the batch or the device.
 
         Returns:
             For each layer (1 or count, 1, R, R), or None for no noise.
@@ -259,7 +259,7 @@ class Generator(nn.Module, ABC):
 
     @property
     def trains(self) -> bool:
-        """Whether autograd must reach the generator's own weights."""
+        """Whether gradients of the generator's own weights are needed."""
         return torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
 
     def at_precision(self, dtype: torch.dtype) -> Generator:

@@ -2,7 +2,7 @@
 
 Its layers are depthwise-separable: a style scales the channels, a depthwise 3×3 and a pointwise
 convolution follow. Demodulation is folded into the trained weights, doubling is an inverse Haar
-transform, and the image is made once, at the end.
+transform, and only the last layer outputs an image.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class MobileStyleGAN(Generator):
         channels: channels of the blocks at 8², 16², …; the image has twice the last resolution.
 
     Raises:
-        ConfigError: channels that do not divide by the four sub-bands, or a count is not positive.
+        ConfigError: channels are no multiple of the four sub-bands, or a count is not positive.
     """
 
     def __init__(
@@ -207,5 +207,5 @@ class MobileStyleGAN(Generator):
         yield self.num_styles - 1, self.to_image.affine
 
     def draw_noise(self, stored: Tensor, rng: torch.Generator | None) -> Tensor:
-        """A random map of the strength of the stored one, which has it folded in."""
+        """A random map, scaled to the standard deviation of the stored one."""
         return super().draw_noise(stored, rng) * to_float32(stored).std().to(stored.dtype)

@@ -1,8 +1,8 @@
 """StyleGAN2 (Karras et al. 2020) with skip connections to RGB, in plain PyTorch.
 
-Equal to the published networks (config-f and ADA's variants) up to rounding, on any device, with no
-custom kernel: see `nn.modulated` and `nn.fir` for the identities that replace them, and `banded`
-for how the high resolutions run on a CPU.
+Equal to the published networks (config-f and ADA's variants) up to rounding, on any device, without
+custom kernels: see `nn.modulated` and `nn.fir` for the identities that replace them, and `banded`
+for the high resolutions on a CPU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class StyledConv(nn.Module):
         style_dim: length of w.
         resolution: of the output, for the stored noise map.
         upsample: double the resolution (transposed convolution, then blur).
-        clamp: limit of |activation|, as networks trained in half precision have it.
+        clamp: limit of |activation|, for networks trained in half precision.
     """
 
     def __init__(

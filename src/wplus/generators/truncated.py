@@ -1,8 +1,8 @@
 """A truncated generator: an image of 256² from the layers up to 128².
 
-Losses are computed at 256², and most of the work of a 1024² generator lies above. The layers up to
-128² stay as they are; a small head, fitted to the whole generator's images, replaces the rest. A
-step forward and backward is three times faster (0.10 s instead of 0.29 s on one core).
+Losses are computed at 256², but most of the work of a 1024² generator is at higher resolutions. The
+layers up to 128² are kept; a small head, fitted to the whole generator's images, replaces the
+others. A step forward and backward is three times faster (0.10 s instead of 0.29 s on one core).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from wplus.nn.modulated import per_channel, to_float32
 
 FILES = {"mobilestylegan-ffhq": "mobilestylegan-ffhq-short.safetensors"}
 """Heads by the `weights_id` of the generator that they were fitted to."""
-WITNESS = "generator.to_image.weight"  # the generator's last weight; a check of files without ids
-READ_AT = 128  # resolution of the layers that are read
+WITNESS = "generator.to_image.weight"  # the generator's last weight, to check files without ids
+READ_AT = 128  # resolution of the features that the head reads
 
 
 class TruncatedHead(nn.Module):
@@ -54,14 +54,14 @@ class TruncatedHead(nn.Module):
 
 
 class TruncatedGenerator(nn.Module):
-    """Codes to images of 256², close to the pooled images of the whole generator.
+    """Codes to images of 256², close to the whole generator's images averaged to 256².
 
     Args:
         generator: the whole one.
         head: fitted to it.
 
     Raises:
-        ConfigError: the generator has no layers at 128², or others than the head reads.
+        ConfigError: the generator has no features at 128², or the head reads other ones.
     """
 
     def __init__(self, generator: Generator, head: TruncatedHead) -> None:

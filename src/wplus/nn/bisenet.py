@@ -2,7 +2,7 @@
 
 A ResNet-18 gives features at 1/8, 1/16 and 1/32 of the resolution. The two coarse ones are weighted
 channel by channel, summed from coarse to fine with the mean of the whole image, and joined with
-the features at 1/8, which stand in for the paper's spatial path. The two heads that only help
+the features at 1/8, which replace the paper's spatial path. The two heads that only help
 training are left out.
 """
 
@@ -70,10 +70,10 @@ class Fusion(nn.Module):
 
 
 class BiSeNet(nn.Module):
-    """Pictures to one score per class and pixel.
+    """Images to one score per class and pixel.
 
     Args:
-        classes: how many.
+        classes: number of classes.
         width: channels of the first stage of the ResNet; they double from stage to stage.
         blocks: of each of its four stages; (2, 2, 2, 2) is ResNet-18.
     """
@@ -124,5 +124,5 @@ class BiSeNet(nn.Module):
         coarse = self.after_16(coarse).relu()
 
         scores = self.scores(self.head(self.fusion(at_8, coarse)).relu())
-        # Corners on corners, as it was trained.
+        # With aligned corners, as in training.
         return functional.interpolate(scores, images.shape[2:], mode="bilinear", align_corners=True)

@@ -104,9 +104,9 @@ class IRSETrunk(nn.Module):
                 width = channels
             self.ends += (len(self.units) - 1,)
         self.channels = width
-        """Channels of what `forward` returns."""
+        """Channels of the last features."""
         self.stride = 2 ** len(stages)
-        """How many times smaller than the images its height and width are."""
+        """Ratio of the images' size to that of the last features."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, input_channels, H, W) to the last features (N, channels, H/s, W/s)."""

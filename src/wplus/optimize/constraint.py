@@ -1,4 +1,4 @@
-"""What is known of an output: the target of an optimization."""
+"""The constraint on an output: the target of an optimization, degradation and pixel weights."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PEAK = 2.0  # values are in [-1, 1]
 
 @dataclass(frozen=True, eq=False)
 class Constraint:
-    """Degraded, the output shall equal the target where its pixels have weight.
+    """The degraded output must equal the target where pixels have weight.
 
     Attributes:
         target: (N, 3, H, W) in [-1, 1].
         degradation: applied to an output before it is compared (shrinking, for super-resolution).
             None compares whole images at 256², to which the target is resized.
-        pixel_weights: (N or 1, 1, H, W) in [0, 1], 0 where nothing is known (the hole, for
-            inpainting). L2 is the mean weighted by them; the networks of losses see the target's
-            own pixels where they are 0. None weighs all pixels alike.
+        pixel_weights: (N or 1, 1, H, W) in [0, 1], 0 where the output is unconstrained (the hole,
+            for inpainting). L2 is the mean weighted by them; loss networks get the target's own
+            pixels where they are 0. None weights all pixels equally.
 
     Raises:
-        ConfigError: pixel weights that do not fit the target, out of [0, 1] or 0 everywhere.
+        ConfigError: the pixel weights do not fit the target, are out of [0, 1] or 0 everywhere.
     """
 
     target: Tensor
@@ -67,7 +67,7 @@ class Constraint:
         return replace(self, target=target, pixel_weights=weights)
 
     def degrade(self, outputs: Tensor) -> Tensor:
-        """Outputs (N, 3, S, S), as they are compared with the target.
+        """Outputs (N, 3, S, S) in the form that is compared with the target.
 
         Raises:
             ConfigError: the degradation gives another shape than the target's.

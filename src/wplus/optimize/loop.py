@@ -1,4 +1,4 @@
-"""The one optimizer of codes: Adam, the best of every image kept, early stop."""
+"""The optimizer of codes: Adam, keeping the best code of every image, with early stopping."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Optimized:
     """The result of an optimization.
 
     Attributes:
-        variables: for each image the best that were seen, the start among them.
+        variables: for each image the best of all steps, including the start.
         losses: (N,), of these variables.
-        steps: that were made.
+        steps: the number made.
         history: the terms of every evaluation, (N,) each; number 0 is the start.
     """
 
@@ -44,20 +44,20 @@ def minimize(
     exact: Synthesize | None = None,
     progress: Progress = silent,
 ) -> Optimized:
-    """Optimize variables so that the losses of their images are smallest.
+    """Optimize variables to minimize the losses of their images.
 
-    Each image of a batch is optimized independently: the batch changes nothing but the speed.
+    Each image of a batch is optimized independently: batching affects only the speed.
 
     Args:
-        start: the variables, (N, …) each: codes, or whatever else makes the images. A tensor that
-            belongs to no image, such as a weight, is optimized for one image, as (1, …).
+        start: the variables, (N, …) each: codes, or other inputs of `synthesize`. A tensor that is
+            not per image, such as a weight, requires N = 1 and is passed as (1, …).
         synthesize: called with the variables.
         losses: called with the images and the variables; the losses of an image must not depend
             on the others.
         schedule: steps, learning rate, early stop.
-        exact: synthesis in full precision, if `synthesize` is not: by it the best variables are
-            compared with the start in the end, and returned only where they are better.
-        progress: called after every evaluation, the start's as number 0.
+        exact: synthesis in full precision, if `synthesize` is not. With it the best variables are
+            compared with the start at the end, and returned only where they are better.
+        progress: called after every evaluation; the start's is number 0.
     """
     start = [tensor.detach() for tensor in start]
     variables = [tensor.clone().requires_grad_() for tensor in start]
@@ -97,7 +97,7 @@ class _Best:
         self.mark = self.losses
 
     def update(self, losses: Tensor, variables: Sequence[Tensor], tolerance: float) -> bool:
-        """Take what is better; whether any image improved by more than the tolerance."""
+        """Keep better variables; returns whether any image improved by more than the tolerance."""
         better = losses < self.losses  # a loss that is not a number is never better
         self.losses = torch.where(better, losses, self.losses)
         self.variables = [
@@ -110,7 +110,7 @@ class _Best:
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
-    """Of step 0, 1, …: up linearly, and down along a cosine."""
+    """The rate of step 0, 1, …: it rises linearly and falls along a cosine."""
     done, left = (step + 1) / schedule.steps, 1 - step / schedule.steps
     up = min(1.0, done / schedule.ramp_up) if schedule.ramp_up else 1.0
     left = min(1.0, left / schedule.ramp_down) if schedule.ramp_down else 1.0

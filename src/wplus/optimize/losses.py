@@ -1,7 +1,7 @@
-"""The terms that an optimization of codes minimizes, as one table.
+"""The loss terms of the optimization of codes, as one table.
 
-A term computes everything about the targets once and then takes one `Evaluation` per step; a new
-one is a function and a row of `TERMS`.
+A term computes everything about the targets once, and then its value of one `Evaluation` per step.
+A new term is a function and a row of `TERMS`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SAMPLES_OF_W = 8192  # for the covariance of w
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What stays the same throughout an optimization.
+    """The constants of an optimization.
 
     Attributes:
         model: whose codes are optimized.
@@ -44,7 +44,7 @@ class Problem:
 
     @cached_property
     def seen_target(self) -> Tensor:
-        """(N, 3, 256, 256): the target as the networks of losses see it."""
+        """(N, 3, 256, 256): the target as input of the loss networks."""
         return images.resize(self.constraint.target, images.WORKING_SIZE)
 
     @cached_property
@@ -56,7 +56,7 @@ class Problem:
         z = torch.randn(SAMPLES_OF_W, generator.style_dim, generator=rng)
         offsets = (generator.map(z.to(generator.mean_w)) - generator.mean_w).float()
         variances, directions = torch.linalg.eigh(offsets.T @ offsets / len(offsets))
-        # Directions that W hardly uses would otherwise count without limit.
+        # The floor bounds the weight of directions with almost no variance in W.
         floor = variances.mean() * 1e-3
         whitening: Tensor = directions * variances.clamp_min(floor).rsqrt()
         return whitening
@@ -64,10 +64,10 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Images and codes of one step, and what several terms read of them, each computed once.
+    """Images and codes of one step, and quantities shared by several terms, each computed once.
 
     Attributes:
-        problem: that is solved.
+        problem: the constants.
         images: (N, 3, S, S) of the generator.
         pooled: (N, 3, 256, 256), the same at the size at which the method compares images.
         codes: (N, L, style_dim).
@@ -80,13 +80,13 @@ class Evaluation:
 
     @cached_property
     def degraded(self) -> Tensor:
-        """The images as they are compared with the target."""
+        """The images in the form that is compared with the target."""
         constraint = self.problem.constraint
         return self.pooled if constraint.degradation is None else constraint.degrade(self.images)
 
     @cached_property
     def seen(self) -> Tensor:
-        """(N, 3, 256, 256): the same for networks, with the target's pixels where none counts."""
+        """(N, 3, 256, 256): the input of loss networks; the target's pixels where weights are 0."""
         constraint, seen = self.problem.constraint, self.degraded
         if constraint.pixel_weights is not None:
             seen = torch.lerp(constraint.target, seen, constraint.pixel_weights)
@@ -100,7 +100,7 @@ class Evaluation:
 
 
 Compute = Callable[[Evaluation], Tensor | None]
-"""One evaluation to the values of a term, (N,), or None where it does not apply."""
+"""An evaluation to the values of a term, (N,); None where the term does not apply."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Term:
 
     Attributes:
         name: in `LossWeights` and in the history.
-        prepare: computes what is constant, without gradients, and returns the term.
+        prepare: computes the constants, without gradients, and returns the term.
     """
 
     name: str
@@ -150,9 +150,9 @@ def _prior(problem: Problem) -> Compute:
 
 
 def _spread(problem: Problem) -> Compute:
-    """Mean squared distance of the styles from their own mean: how far the code is from W.
+    """Mean squared distance of the styles from their own mean: the distance of the code from W.
 
-    Leaves the person free and keeps the parts of the face together, for inputs that say little.
+    It does not constrain identity but keeps the face coherent, for weakly constrained outputs.
     """
 
     def compute(now: Evaluation) -> Tensor:

@@ -1,6 +1,6 @@
-"""Refinement in W+: optimize codes until the generator's images satisfy a constraint.
+"""Refinement in W+: optimize codes so that the generator's images satisfy a constraint.
 
-Optimization from the mean code is the slow, accurate way to invert an image ("Encoding in Style",
+Optimization from the mean code inverts an image slowly and accurately ("Encoding in Style",
 table 1, "W+ optimization"); from an encoder's code a few steps are enough.
 """
 
@@ -33,9 +33,9 @@ class Refinement:
     Attributes:
         codes: (N, L, style_dim); for each image the best of the last phase.
         losses: (N,) weighted totals of `codes`.
-        steps: made through the whole generator.
-        warmup_steps: made through the truncated generator before.
-        history: the terms of every evaluation of the last phase and `loss`, (N,) each; number 0 is
+        steps: number of steps through the whole generator.
+        warmup_steps: number of steps through the truncated generator before.
+        history: the terms and `loss` of every evaluation of the last phase, (N,) each; number 0 is
             that phase's start.
     """
 
@@ -58,25 +58,24 @@ def refine(
 ) -> Refinement:
     """Optimize codes so that G(codes) satisfies a constraint.
 
-    Each image of a batch is optimized independently: the batch changes nothing but the speed.
+    Each image of a batch is optimized independently: batching affects only the speed.
 
     Args:
         model: its generator is used, frozen.
-        constraint: what is known of the N outputs; a tensor (N, 3, H, W) in [-1, 1] stands for
-            whole images.
+        constraint: on the N outputs; a tensor (N, 3, H, W) in [-1, 1] constrains whole images.
         start: (N, L, style_dim), or (1, L, style_dim) for all; the mean code if None.
-        phases: runs of the optimizer, one after the other, see `RefinementSchedule.phases`.
-        networks: of the losses; without them, those that have a weight are loaded.
-        precision: of the convolutions during optimization, see `fast_precision`. The best codes
-            replace the start only where they are better in the model's own precision, too. None
-            is the model's own.
-        progress: counts the steps of all phases, warm-up included.
+        phases: consecutive runs of the optimizer, see `RefinementSchedule.phases`.
+        networks: of the losses; None loads those with a weight.
+        precision: of the convolutions during optimization, see `fast_precision`; None is the
+            model's own. The best codes replace the start only where they are better in the model's
+            own precision, too.
+        progress: counts the steps of all phases, including warm-up.
 
     Returns:
         Codes that are never worse than the start of the last phase.
 
     Raises:
-        ConfigError: a loss is unknown, or shapes do not fit.
+        ConfigError: a loss is unknown, shapes do not fit, or no phase can run.
         WeightsError: a network of the losses cannot be fetched.
     """
     if isinstance(constraint, Tensor):
@@ -118,6 +117,6 @@ def fast_precision(device: torch.device) -> torch.dtype | None:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     if device.type != "cpu":
         return None
-    # torch.cpu has no public name for these yet; where one is missing, so is the speed.
+    # torch.cpu has no public functions for these yet; a missing one means no support.
     checks = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in BF16_UNITS]
     return torch.bfloat16 if any(check() for check in checks if check is not None) else None

@@ -1,4 +1,4 @@
-"""Which schedule a model and a task have: where optimization starts, and its phases."""
+"""The schedule of a model and a task: start and phases of the optimization."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from wplus.tasks import TASKS, Task
 
 
 def start_of(model: PSP, task: Task) -> Start:
-    """Where optimization starts: at the code of the model's encoder, or at its mean code."""
+    """The start of the optimization: the code of the model's encoder, or the mean code."""
     if model.encoder is None:
         return "mean"
     return "encoder" if model.config.task == task.name else "inversion"
 
 
 def default_steps(model: PSP, task: Task) -> int:
-    """Steps without which the model does not do the task well."""
+    """The default number of refinement steps; 0 where an encoder suffices."""
     schedule = task.refinement
     return 0 if schedule is None else schedule.steps.get(start_of(model, task), 0)
 
@@ -30,11 +30,11 @@ def phases_for(
         model: whose codes are optimized.
         task: a row with a refinement schedule.
         steps: through the whole generator.
-        factor: of super-resolution: by how much the face is smaller than 256².
+        factor: of super-resolution: 256 divided by the size of the face in the input.
 
     Raises:
-        ConfigError: the task's outputs differ from their inputs on purpose, so that nothing is
-            known of them.
+        ConfigError: the task's outputs differ from their inputs by intent, so they have no
+            constraint.
     """
     if task.refinement is None:
         raise ConfigError(f"{task.name}: its outputs have no constraint to be refined on")
@@ -42,7 +42,7 @@ def phases_for(
 
 
 def photograph_task(model: PSP) -> Task:
-    """The task that inverts photographs: the model's own where it does, else inversion."""
+    """The task for inverting photographs: the model's own if it is one, else inversion."""
     own = TASKS.get(model.config.task)
     inverts = own is not None and own.source == "photo" and own.refinement is not None
     return own if own is not None and inverts else TASKS["inversion"]

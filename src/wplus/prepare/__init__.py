@@ -1,4 +1,4 @@
-"""Training sources from plain photographs: sketches, label maps, masks, low resolution."""
+"""Training sources made from photographs: sketches, label maps, masks, low resolution."""
 
 from wplus.prepare.folders import MAKERS, Maker, Prepared, Recipe, prepare_folder
 from wplus.prepare.sketch import Style, draw_style, sketch

@@ -1,4 +1,4 @@
-"""A folder of photographs to a folder of sources, paired by name as training wants them."""
+"""A folder of photographs to a folder of training sources, paired by name."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ RECORD = "prepare.json"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is made of every photograph.
+    """The settings of the sources made from photographs.
 
     Attributes:
         kind: a name of `MAKERS`.
-        seed: with a photograph's name, it decides everything random about its source.
-        factors: low_resolution: by how much it is shrunk, one of these for each photograph.
-        size: low_resolution: side of the result, at which the factor is meant.
+        seed: with the photograph's name, it determines everything random about a source.
+        factors: low_resolution: one of these shrinking factors is drawn for each photograph.
+        size: low_resolution: side of the result in pixels, to which the factor refers.
         masks: kind of masks, see `masks.draw_mask`.
         coverage: of masks: least and largest share that is removed.
 
@@ -64,7 +64,7 @@ class Recipe:
         draw_mask(16, np.random.default_rng(0), self.masks, self.coverage)  # checks its settings
 
     def settings(self) -> dict[str, Any]:
-        """What decides how this kind of source looks, by the names of the command's options."""
+        """The settings that this kind of source depends on, by the names of the options."""
         values = {name: getattr(self, field) for name, field in MAKERS[self.kind].uses.items()}
         lists = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
         return {"sources": self.kind, **lists}
@@ -81,13 +81,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Maker:
-    """One kind of source that is made of photographs.
+    """One kind of source that can be made from photographs.
 
     Attributes:
         name: of the kind; also the command.
         make: (photograph, recipe, rng) -> the source.
         uses: the fields of `Recipe` that it reads, by the names of the command's options.
-        weights: a file to fetch before several processes start.
+        weights: asset to fetch before several processes start.
     """
 
     name: str
@@ -133,13 +133,13 @@ MAKERS: Registry[Maker] = Registry(
 
 @dataclass(frozen=True)
 class Prepared:
-    """The source of one photograph, or why there is none.
+    """The source of one photograph, or the reason why there is none.
 
     Attributes:
         input: the photograph's file.
         made: the source's file; None where there is none.
-        kept: the file was there already and was left as it is.
-        error: why there is none.
+        kept: the file existed and was kept.
+        error: the reason.
     """
 
     input: str
@@ -153,18 +153,18 @@ def prepare_folder(
 ) -> tuple[int, Iterator[Prepared]]:
     """Make the sources of all photographs of a folder and its subfolders.
 
-    `a/7.jpg` gives `a/7.png` in the other folder. Existing files are kept, so that an interrupted
-    run is continued; `prepare.json` in the folder holds its recipe, and another one is refused. A
-    file that cannot be read gives an error, and the others are made.
+    `a/7.jpg` gives `a/7.png` in the other folder. Existing files are kept, so an interrupted run
+    can be continued; `prepare.json` in the folder holds its recipe, and another one is refused. A
+    file that cannot be read gives an error; the others are still made.
 
     Args:
-        folder: photographs, cropped as FFHQ is.
-        out: it is made; must be no part of `folder`.
-        recipe: what to make.
-        jobs: processes that work at once.
+        folder: photographs, cropped as in FFHQ.
+        out: made if missing; must not lie in `folder`.
+        recipe: the settings.
+        jobs: number of processes.
 
     Returns:
-        The number of photographs, and one `Prepared` for each, in order, as it is done.
+        The number of photographs, and one `Prepared` for each, in order, when it is done.
 
     Raises:
         ConfigError: the folder is missing or has no images, `out` lies in it, or the images in
@@ -173,11 +173,11 @@ def prepare_folder(
     """
     place, target = Path(folder).resolve(), Path(out).resolve()
     if target == place or place in target.parents:
-        raise ConfigError(f"{os.fspath(out)}: lies in the folder of the photographs; name another")
+        raise ConfigError(f"{os.fspath(out)}: is in the folder of the photographs; choose another")
     if target.exists() and not target.is_dir():
         raise ConfigError(f"{os.fspath(out)}: is a file, not a folder")
     if jobs < 1:
-        raise ConfigError(f"{jobs} processes cannot do anything; 1 or more are needed")
+        raise ConfigError(f"{jobs} processes are too few; use 1 or more")
     found = images_in(folder)
     maker = MAKERS[recipe.kind]
     if maker.weights is not None:

@@ -2,8 +2,8 @@
 
 The paper's sketches come from a pencil filter and a network that cleans its strokes ("Encoding in
 Style", section 4.3 and appendix). Here the dark lines of a photograph are found by a difference of
-Gaussians (Winnemöller et al. 2012), thinned, linked into strokes, and drawn anew by an unsteady
-hand. Every drawing has a style of its own: an encoder trained on many reads those of people.
+Gaussians (Winnemöller et al. 2012), thinned, linked into strokes, and redrawn with random jitter.
+Every drawing has a random style, so that the encoder generalizes to drawings by people.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from wplus.images import to_rgb
 from wplus.prepare.strokes import Chain, Paper, Plane, blur, smooth, thin, trace
 
 SIDE = 256  # lengths below are meant for an image of this side, and scale with it
-_LOOKED_AT = 512  # shorter side at which larger images are looked at; strokes are drawn in full
-_SHARPNESS = 0.98  # share of the wider Gaussian that is taken away: XDoG's tau
+_ANALYZED_AT = 512  # shorter side at which larger images are analyzed; strokes have full size
+_SHARPNESS = 0.98  # share of the wider Gaussian that is subtracted: XDoG's tau
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Style:
     """How one drawing is made. Lengths are pixels of an image of 256².
 
     Attributes:
-        scale: sigma of the finer Gaussian: how fine the lines are that are seen.
-        threshold: how dark against its surroundings a line must be.
+        scale: sigma of the finer Gaussian: the width of detected lines.
+        threshold: least contrast of a line to its surroundings.
         shortest: strokes below this length are left out.
         width: of the pen.
         gray: of the ink, 0 is black.
-        pressure: how much width and gray vary from stroke to stroke, as a share.
-        wobble: how far the hand strays.
+        pressure: relative variation of width and gray between strokes.
+        wobble: standard deviation of the displacement of strokes.
         gaps: share of strokes that are interrupted.
-        focus: how much of what lies around the head is left out, 0 to 1.
-        shading: darkness of a soft pencil below the strokes, 0 to 1.
-        lines: whether strokes are drawn at all; without them the pencil's shading is the drawing.
+        focus: probability of leaving out a stroke outside of the head.
+        shading: darkness of pencil shading below the strokes, 0 to 1.
+        lines: whether strokes are drawn; without them the drawing is pencil shading.
     """
 
     scale: float = 1.0
@@ -53,7 +53,7 @@ class Style:
 
 
 def draw_style(rng: np.random.Generator) -> Style:
-    """A style: mostly clean strokes, sometimes shaded, seldom the pencil alone."""
+    """A random style: mostly clean strokes, sometimes with shading, rarely shading alone."""
     kind = rng.random()
     unsteady = rng.random() < 0.7
     return Style(
@@ -75,13 +75,13 @@ def sketch(image: Image.Image, rng: np.random.Generator, style: Style | None = N
     """A drawing of a photograph: mode L, of the same size, dark strokes on white paper.
 
     Args:
-        image: any; `style.focus` means a face cropped as FFHQ is.
-        rng: source of everything random, the style included.
-        style: None draws one.
+        image: of any mode and size; `style.focus` assumes an FFHQ crop.
+        rng: source of everything random, including the style.
+        style: None draws a random one.
     """
     style = draw_style(rng) if style is None else style
     gray = to_rgb(image).convert("L")
-    enlarged = max(1.0, min(image.size) / _LOOKED_AT)
+    enlarged = max(1.0, min(image.size) / _ANALYZED_AT)
     if enlarged > 1:
         size = round(image.width / enlarged), round(image.height / enlarged)
         gray = gray.resize(size, Image.Resampling.BOX)
@@ -104,11 +104,11 @@ def sketch(image: Image.Image, rng: np.random.Generator, style: Style | None = N
 
 
 def pencil(gray: Plane, unit: float = 1.0) -> Plane:
-    """Soft shading at edges, 1 is paper: the image divided by its blurred self (color dodge).
+    """Soft shading at edges, 1 is paper: the image divided by its blurred copy (color dodge).
 
     Args:
         gray: (H, W) in [0, 1].
-        unit: pixels in a pixel of 256².
+        unit: pixels per pixel of 256².
     """
     around = blur(gray, 3.0 * unit)
     shaded: Plane = np.clip((gray + 0.08) / (around + 0.08), 0, 1) ** 2
@@ -116,8 +116,8 @@ def pencil(gray: Plane, unit: float = 1.0) -> Plane:
 
 
 def strokes_of(gray: Plane, style: Style, unit: float = 1.0) -> list[Chain]:
-    """The lines of a gray image (H, W) in [0, 1], smooth, without the short ones."""
-    # Shadows have lines too: contrast is measured against that of the surroundings.
+    """The lines of a gray image (H, W) in [0, 1], smoothed, without short ones."""
+    # Local contrast normalization keeps lines in shadows.
     middle = blur(gray, 10 * unit)
     spread = np.sqrt(blur((gray - middle) ** 2, 14 * unit))
     even = (gray - middle) / (spread + 0.08)
@@ -141,7 +141,7 @@ def _by_hand(
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> list[tuple[Chain, float]]:
-    """What is drawn of the strokes, and how hard the pen is pressed at each."""
+    """The strokes as drawn by a hand, and the pressure of the pen at each."""
     drift = _Drift(size, style.wobble * unit, rng)
     drawn: list[tuple[Chain, float]] = []
     for chain in chains:
@@ -168,7 +168,7 @@ def _by_hand(
 
 
 class _Drift:
-    """A slow warp of the whole page: proportions that are a little off."""
+    """A smooth random warp of the whole page, for slightly wrong proportions."""
 
     def __init__(self, size: tuple[int, int], reach: float, rng: np.random.Generator) -> None:
         self.size = size

@@ -1,7 +1,7 @@
-"""Strokes of a pen: thin lines out of an image of lines, as chains of points, and drawn again.
+"""Strokes of a pen: lines of an image to chains of points, and chains to drawings.
 
-A chain is what a hand draws without lifting the pen. Making a drawing from chains rather than from
-pixels is what lets thickness, gaps and wobble vary from stroke to stroke.
+A chain is one stroke, drawn without lifting the pen. Drawing chains instead of pixels allows
+thickness, gaps and wobble to vary from stroke to stroke.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Mask = NDArray[np.bool_]
 Chain = NDArray[np.float64]
 """(n, 2) points x, y in pixels, the center of the first pixel at 0, 0."""
 
-_FINE = 4  # strokes are drawn so many times as large and shrunk: widths of a quarter pixel
+_FINE = 4  # oversampling of strokes, for widths of a quarter pixel
 # The eight neighbors, clockwise from the one above: row, column.
 _AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
 def blur(plane: Plane, sigma: float) -> Plane:
-    """Gaussian blur, cut off at 3 sigma, the plane mirrored at its edges."""
+    """Gaussian blur, truncated at 3 sigma, with the plane mirrored at its edges."""
     radius = max(1, int(3 * sigma + 0.5))
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2).astype(np.float32)
     weights /= weights.sum()
@@ -58,7 +58,7 @@ def thin(lines: Mask) -> Mask:
 
 @cache
 def _removable() -> tuple[Mask, Mask]:
-    """By the bits of the neighbors, which pixels go in each of the two half steps."""
+    """Removability of a pixel by the bits of its neighbors, for each of the two half steps."""
     codes = np.arange(256)
     n = [(codes >> bit) & 1 for bit in range(8)]  # above, …, clockwise
     count = sum(n)
@@ -71,7 +71,7 @@ def _removable() -> tuple[Mask, Mask]:
 
 
 def trace(thin_lines: Mask) -> list[Chain]:
-    """Chains that cover thin lines, each as long and as straight as can be at crossings."""
+    """Chains that cover thin lines; at crossings they continue as straight as possible."""
     rows, columns = np.nonzero(thin_lines)
     free = set(zip(rows.tolist(), columns.tolist()))
     ends = [
@@ -92,7 +92,7 @@ def trace(thin_lines: Mask) -> list[Chain]:
 def _walk(
     start: tuple[int, int], free: set[tuple[int, int]], away_from: tuple[int, int] | None = None
 ) -> list[tuple[int, int]]:
-    """Spots from one on, each the neighbor that turns least; what is walked is free no more."""
+    """A walk along free pixels, always to the neighbor that turns least; it removes them."""
     spots = [start]
     back = away_from
     while True:
@@ -117,11 +117,11 @@ def _cosine(a: tuple[int, int], b: tuple[int, int]) -> float:
 
 
 def smooth(chain: Chain, sigma: float) -> Chain:
-    """The chain without the staircase of its pixels; its ends stay."""
+    """The chain without the staircase of its pixels; its ends are kept."""
     if len(chain) < 3:
         return chain
     reach = min(len(chain) - 1, max(1, int(3 * sigma)))
-    # Turned about its ends, a chain goes on smoothly, and its ends average to themselves.
+    # Point reflection about the ends continues the chain smoothly and keeps the ends fixed.
     before, after = 2 * chain[0] - chain[reach:0:-1], 2 * chain[-1] - chain[-2 : -reach - 2 : -1]
     long = np.concatenate([before, chain, after])
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
@@ -130,7 +130,7 @@ def smooth(chain: Chain, sigma: float) -> Chain:
 
 
 class Paper:
-    """A white page to draw chains on.
+    """A white page on which chains are drawn.
 
     Args:
         size: width and height.
