@@ -145,13 +145,14 @@ def _texts(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def readers() -> dict[str, Callable[[Path], object]]:
     """Who reads a file of the corpus, by the first part of its name."""
+    from wplus.sources.stored import read_as_stored
+
     from wplus import images, models
     from wplus.errors import FormatError, ImageError
     from wplus.files import parse_json
     from wplus.formats import mobilestylegan
     from wplus.formats.latent_files import read_directions
     from wplus.sources.labels import class_numbers
-    from wplus.sources.stored import read_as_stored
 
     def image(path: Path) -> None:
         images.to_tensor(images.read(path))

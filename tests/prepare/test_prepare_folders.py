@@ -175,8 +175,8 @@ def test_pictures_of_unknown_recipe_are_refused(photographs: Path, tmp_path: Pat
     for text, said in (
         (None, "has content, but no prepare.json"),
         ("{", "cannot be read as settings"),
-        ("[1]", "is no record of settings"),
-        ('{"recipe": 1}', "is no record of settings"),
+        ("[1]", "holds no settings"),
+        ('{"recipe": 1}', "holds no settings"),
     ):
         record.unlink(missing_ok=True)
         if text is not None:
@@ -216,7 +216,7 @@ def test_several_processes_make_the_same(photographs: Path, tmp_path: Path) -> N
 
 def test_what_is_refused(photographs: Path, tmp_path: Path) -> None:
     for out in (photographs, photographs / "sub"):
-        with pytest.raises(ConfigError, match="lies in the folder of the photographs"):
+        with pytest.raises(ConfigError, match="is in the folder of the photographs"):
             prepare_folder(photographs, out, Recipe("masks"))
     with pytest.raises(ConfigError, match="cannot be read as a folder"):
         prepare_folder(tmp_path / "missing", tmp_path / "out", Recipe("masks"))

@@ -105,7 +105,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("lightning_fabric")
     result = launch(tmp_path, *torchrun(2), batch=5)
     assert result.returncode != 0
-    assert "batch of 5 cannot be shared by 2 processes" in result.stderr
+    assert "batch of 5 cannot be divided among 2 processes" in result.stderr
 
 
 def test_without_fabric_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
