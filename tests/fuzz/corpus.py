@@ -145,19 +145,19 @@ def _texts(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def readers() -> dict[str, Callable[[Path], object]]:
     """Who reads a file of the corpus, by the first part of its name."""
-    from wplus.sources.stored import read_as_stored
 
     from wplus import images, models
     from wplus.errors import FormatError, ImageError
     from wplus.files import parse_json
     from wplus.formats import mobilestylegan
     from wplus.formats.latent_files import read_directions
+    from wplus.image_files import read_stored
     from wplus.sources.labels import class_numbers
 
     def image(path: Path) -> None:
         images.to_tensor(images.read(path))
         with suppress(ImageError):  # most are photographs
-            class_numbers(read_as_stored(path))
+            class_numbers(read_stored(path))
 
     def json_text(path: Path) -> object:
         try:
