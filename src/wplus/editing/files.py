@@ -243,7 +243,7 @@ def transplant_files(
     three = [
         inference.decode(samples[:1], into_code),
         inference.decode(samples[1:], donor_code),
-        inference.decode(samples[:1], into_code, result.codes),
+        inference.decode(samples[:1], into_code, result.codes[None]),
     ]
     if options.blend:
         three[2] = blend(three[0], three[2], area)
