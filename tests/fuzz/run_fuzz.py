@@ -87,6 +87,12 @@ def main() -> None:
     parser.add_argument("--kinds", default="")
     arguments = parser.parse_args()
     counts, failures = fuzz(arguments.count, arguments.seed, arguments.kinds)
+    report(counts, failures)
+    sys.exit(bool(failures))
+
+
+def report(counts: Counts, failures: list[str]) -> None:
+    """Print the outcomes as a table, and every failure."""
     print("| file | mutated | read | refused | failed |\n|---|--:|--:|--:|--:|")
     for name in sorted(counts):
         numbers = [counts[name][kind] for kind in ("read", "refused", "failed")]
@@ -95,7 +101,6 @@ def main() -> None:
         f"\n{sum(sum(each.values()) for each in counts.values())} files, {len(failures)} failures"
     )
     print("\n".join(failures))
-    sys.exit(bool(failures))
 
 
 if __name__ == "__main__":
