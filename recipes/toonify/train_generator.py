@@ -1,9 +1,9 @@
-"""A copy of the generator that draws: the same code, the drawing of the same person.
+"""Train a copy of the generator that draws: the same code gives a drawing of the same person.
 
 python recipes/toonify/train_generator.py PAIRS OUT --minutes 30
 
-PAIRS comes from make_pairs.py; OUT gets `mobilestylegan-toon.safetensors`, pictures and the state.
-Given again, the command goes on where it was stopped. New shards in PAIRS are noticed.
+PAIRS comes from make_pairs.py; OUT gets `mobilestylegan-toon.safetensors`, sheets and the state.
+The same command resumes an interrupted run, and reads new shards in PAIRS.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAME = "mobilestylegan-toon"
 FIRST = 16  # layers below this resolution stay: they place the face
 RATE = 0.01  # of Adam, in units of each tensor's own size (root mean square)
 SMALLEST = 0.05  # size that biases at least count as
-WHOLE_EVERY = 3  # steps; the others look at the short generator, whose pictures are 256²
+WHOLE_EVERY = 3  # steps; the others go through the truncated generator, at 256²
 BATCH = {"short": 4, "whole": 2}
 WEIGHTS = {"l2": 1.0, "lpips": 0.8, "large": 0.5}
 UNSEEN = 10  # first pairs, never trained on

@@ -27,7 +27,7 @@ FOREIGN_SUFFIXES = (".safetensors", ".pt", ".pth", ".npy", ".npz")
 def save(
     codes: Tensor, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the code of one picture, whole or not at all.
+    """Write the code of one image, whole or not at all.
 
     Args:
         codes: (L, style_dim); stored as float32.
@@ -35,7 +35,7 @@ def save(
         metadata: anything that JSON has: the model's name, the crop's geometry, ….
 
     Raises:
-        FormatError: not the code of one picture.
+        FormatError: not the code of one image.
         OSError: the file cannot be written.
     """
     if codes.ndim != 2:

@@ -26,7 +26,7 @@ _STEM = "cp.resnet.conv1.weight"
 
 
 def bisenet_table(blocks: tuple[int, ...] = (2, 2, 2, 2)) -> dict[str, str]:
-    """Published name to our name, for so many blocks in each stage of the ResNet."""
+    """Published name to our name, for these numbers of blocks per stage of the ResNet."""
     table = _pair("cp.resnet.conv1", "cp.resnet.bn1", "stem")
     for s, count in enumerate(blocks):
         for i in range(count):

@@ -81,7 +81,7 @@ def translate_trunk(
 ) -> dict[str, Tensor]:
     """The tensors of the published trunk under `prefix`, under the names of our `IRSETrunk`.
 
-    Only names that start with `prefix` and one of `TRUNK_ROOTS` are looked at.
+    Only names that start with `prefix` and one of `TRUNK_ROOTS` are read.
 
     Raises:
         FormatError: a tensor is missing or unexpected.

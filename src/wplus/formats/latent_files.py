@@ -32,7 +32,7 @@ DEVIATIONS = {"comp": "std", "lat_comp": "lat_stdev", "act_comp": "act_stdev", "
 
 
 def is_foreign(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as one of these do; what it holds is not looked at."""
+    """Whether a file begins like one of these; its content is not read."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (paths of every kind)
             head = file.read(8)

@@ -20,7 +20,7 @@ ASIDE = ("encoder_k.", "queue", f"{QUERY}fc.")
 
 
 def moco_table(blocks: Sequence[int]) -> dict[str, str]:
-    """Published name (without `QUERY`) to our name, for so many blocks in each stage."""
+    """Published name (without `QUERY`) to our name, for these numbers of blocks per stage."""
     table = _conv_norm("conv1", "bn1", "stem")
     for s, count in enumerate(blocks):
         for i in range(count):

@@ -1,4 +1,4 @@
-"""The same tensors in another wrapper: what of a checkpoint is the network, whoever saved it.
+"""The tensors of a network in checkpoints of different programs.
 
 A network is published as a bare `state_dict`, under one of several keys, with `module.` in its
 names (DataParallel), as parts by name, or as safetensors. All become one `Checkpoint`.
