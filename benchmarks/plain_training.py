@@ -111,7 +111,7 @@ def embed(state: State, x: Tensor) -> Tensor:
 
 
 def identity(face: State, output: Tensor, target: Tensor, source: Tensor) -> tuple[Tensor, float]:
-    """1 - cosine to the target, and how much nearer to it the output is than the source."""
+    """1 - cosine to the target, and the gain of the output over the source."""
     of_source, of_target = embed(face, source), embed(face, target)
     of_output = embed(face, output)
     of_target = of_target.detach()
