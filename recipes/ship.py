@@ -1,6 +1,7 @@
 """A trained model's network as the file that the package ships, and what few bits cost it.
 
 python recipes/ship.py RUN/model.safetensors src/wplus/weights/faces.safetensors
+python recipes/ship.py RUN/model.safetensors src/wplus/weights/faces-corrector.safetensors --corrector
 python recipes/ship.py RUN/model.safetensors src/wplus/weights/faces-sketch.safetensors --base faces
 python recipes/ship.py RUN/model.safetensors src/wplus/weights/mobilestylegan-toon.safetensors
     --generator --base mobilestylegan-ffhq
@@ -29,7 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write an encoder or generator as it is shipped.")
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--generator", action="store_true", help="the generator, not the encoder")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--generator", action="store_true", help="the generator, not the encoder")
+    parts.add_argument("--corrector", action="store_true", help="the corrector, not the encoder")
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--half", action="store_true", help="16 bits instead of 8")
     ways.add_argument(
@@ -37,11 +40,15 @@ def main() -> None:
     )
     options = parser.parse_args()
     part = "generator" if options.generator else "encoder"
+    part = "corrector" if options.corrector else part
     try:
         config, state = network_of(options.model, part)
         if options.base is None:
             packed = {k: half(v) for k, v in state.items()} if options.half else pack(state)
-            models.files.write({"model": json.loads(config.to_json())}, packed, options.out)
+            content = {"model": json.loads(config.to_json())}
+            if options.corrector:
+                content = {"network": content["model"]["corrector"]}
+            models.files.write(content, packed, options.out)
             found, base = unpack(packed), None
         else:
             name, base = base_of(options.base, part)
@@ -66,7 +73,7 @@ def main() -> None:
 def network_of(path: Path, part: str) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Configuration and tensors of one network of a model file, without its name before them."""
     config, state = models.read(path)
-    if not isinstance(config, ModelConfig) or (part == "encoder" and config.encoder is None):
+    if not isinstance(config, ModelConfig) or getattr(config, part) is None:
         raise FormatError(f"{path}: has no {part}")
     start = f"{part}."
     if part == "generator":

@@ -48,7 +48,7 @@ class Shipped:
 
     def here(self) -> bool:
         """Whether its files are in the package."""
-        names = {self.encoder, self.generator} - {None, GENERATOR}
+        names = {self.encoder, self.generator, self.corrector} - {None, GENERATOR}
         return all(_is_shipped(str(name)) for name in names)
 
 
@@ -91,7 +91,7 @@ def read_named(name: str) -> Network:
     row = SHIPPED[name]
     encoder = None if row.encoder is None else tensors_of(name, "encoder")
     config, tensors = joined(tensors_of(name, "generator"), encoder, row.task)
-    if row.corrector is None or not _is_shipped(row.corrector):
+    if row.corrector is None:
         return config, tensors
     with _shipped(row.corrector) as path:
         part, state = files.parse(files.read_header(path) or {}, path)
