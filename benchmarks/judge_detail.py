@@ -53,8 +53,8 @@ def kernel_distance(first: Tensor, second: Tensor) -> float:
 class Detail:
     """Power and Inception features of one kind of image."""
 
-    def __init__(self, inception: InceptionFeatures) -> None:
-        self.inception = inception
+    def __init__(self, inception: InceptionFeatures, inner: bool = False) -> None:
+        self.inception, self.inner = inception, inner
         self.powers: list[Tensor] = []
         self.features: list[Tensor] = []
 
@@ -62,8 +62,14 @@ class Detail:
         """An image (3, S, S), S at least `CROP`; the seed places its crops."""
         self.powers.append(power(image))
         rng = torch.Generator().manual_seed(seed)
-        corners = torch.randint(0, image.shape[-1] - CROP + 1, (PER_IMAGE, 2), generator=rng)
-        crops = [image[:, y : y + CROP, x : x + CROP] for y, x in corners.tolist()]
+        free = image.shape[-1] - CROP
+        if self.inner:  # the inner face, where photographs show what samples show
+            rows = torch.randint(free * 3 // 8, free * 6 // 8, (PER_IMAGE,), generator=rng)
+            columns = torch.randint(free * 3 // 8, free * 5 // 8, (PER_IMAGE,), generator=rng)
+        else:
+            rows, columns = torch.randint(0, free + 1, (2, PER_IMAGE), generator=rng)
+        places = zip(rows.tolist(), columns.tolist())
+        crops = [image[:, y : y + CROP, x : x + CROP] for y, x in places]
         self.features.append(self.inception(torch.stack(crops).clamp(-1, 1)))
 
     def report(self, reference: Detail) -> dict[str, float]:
@@ -76,12 +82,16 @@ class Detail:
 
 @torch.no_grad()
 def main() -> None:
-    arguments = judging.parser(__doc__ or "").parse_args()
+    parser = judging.parser(__doc__ or "")
+    parser.add_argument("--inner", action="store_true", help="crops of the inner face only")
+    arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     name = arguments.model or DEFAULT
     model = wplus.load(name)
     inception = InceptionFeatures()
-    kinds = {kind: Detail(inception) for kind in ("samples", "W+ only", "corrected")}
+    kinds = {
+        kind: Detail(inception, arguments.inner) for kind in ("samples", "W+ only", "corrected")
+    }
     sheet: list[Image.Image] = []
     for index, (stem, photograph) in enumerate(
         judging.photographs(arguments.data, arguments.first, arguments.limit)

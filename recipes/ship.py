@@ -1,7 +1,7 @@
 """A trained model's network as the file that the package ships, and what few bits cost it.
 
 python recipes/ship.py RUN/model.safetensors src/wplus/weights/faces.safetensors
-python recipes/ship.py RUN/model.safetensors src/wplus/weights/faces-corrector.safetensors --corrector
+python recipes/ship.py RUN/model.safetensors faces-corrector.safetensors --corrector
 python recipes/ship.py RUN/model.safetensors src/wplus/weights/faces-sketch.safetensors --base faces
 python recipes/ship.py RUN/model.safetensors src/wplus/weights/mobilestylegan-toon.safetensors
     --generator --base mobilestylegan-ffhq

@@ -28,8 +28,7 @@ from wplus.psp import PSP
 
 
 def part_of(model: PSP, part: str) -> dict[str, Tensor]:
-    network = model.encoder if part == "encoder" else model.generator
-    assert network is not None
+    network = getattr(model, part)
     return dict(network.state_dict())
 
 
@@ -53,6 +52,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     packed = quantized.pack(part_of(whole, "encoder"))
     about = {"model": json.loads(whole.config.to_json())}
     models.files.write(about, packed, file(tmp_path, "faces"))
+    corrector = part_of(tiny.corrected_model(), "corrector")
+    about = {"network": {"kind": tiny.CORRECTOR.kind, "options": dict(tiny.CORRECTOR.options)}}
+    models.files.write(about, quantized.pack(corrector), file(tmp_path, "faces-corrector"))
     rows = [
         ("faces-sketch", "encoder", "faces", {"task": "sketch", "source": "sketch"}),
         ("mobilestylegan-toon", "generator", models.GENERATOR, {"license": "theirs; drawn"}),
@@ -230,6 +232,17 @@ def test_damaged_differences(folder: Path) -> None:
     assert "is damaged (the differences of" in one_line("faces-sketch")
 
 
+def test_a_shipped_corrector_is_part_of_its_model(folder: Path) -> None:
+    model = wplus.load("faces")
+    assert model.config.corrector == tiny.CORRECTOR
+    expected = part_of(tiny.corrected_model(), "corrector")
+    found = part_of(model, "corrector")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0.01)
+    assert wplus.load("faces-sketch").corrector is None
+
+
 def test_only_what_is_there_has_a_name(folder: Path) -> None:
     there = {name for name, row in models.SHIPPED.items() if row.here()}
     assert there == {
@@ -299,7 +312,8 @@ def test_a_file_of_0_1_0_with_the_shipped_generator(precision: torch.dtype, tmp_
     model = wplus.load("faces", dtype=precision)
     config = json.loads(model.config.to_json())
     del config["generator_id"], config["corrector"]
-    models.files.write({"model": config}, model.state_dict(), tmp_path / "old.safetensors")
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith("corrector.")}
+    models.files.write({"model": config}, state, tmp_path / "old.safetensors")
     generator = wplus.load(tmp_path / "old.safetensors").generator
     assert generator.weights_id == "mobilestylegan-ffhq"
     assert can_truncate(generator)
