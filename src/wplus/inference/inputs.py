@@ -1,4 +1,4 @@
-"""Inputs of any type to samples: what a model's encoder reads, and what is known of the output."""
+"""Inputs of any type to samples: what a model's encoder reads, and the constraint on the output."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sample:
         source: (1, C, 256, 256) for an encoder of the task; None for a code.
         photo: (1, 3, 256, 256) in [-1, 1] for an encoder of photographs; None if it is none.
         preview: makes the image of the input for comparison sheets.
-        constraint: what is known of the output; None for nothing.
+        constraint: what the output must satisfy; None for no constraint.
         image: the photograph it was cut out of.
         geometry: where in it.
         factor: super-resolution: by how much the face is smaller than 256 pixels.

@@ -193,7 +193,7 @@ def _masked(request: Request) -> Iterator[Sample]:
     [geometry] = find_crops(filled, request.options.align is not False)
     inpainting.check_inside(hole, geometry)
     photo = images.to_tensor(cut(filled, geometry))
-    # Black where the crop leaves the image: nothing is known there either.
+    # Black where the crop leaves the image: there is no target there either.
     layer = Image.fromarray(hole).convert("RGB")
     missing = images.to_tensor(cut(layer, geometry, padding=False))[:, :1] > BLACK
     yield Sample(

@@ -13,8 +13,8 @@ class Figures:
         factor: super-resolution: by how much the face is smaller than 256 pixels.
         mse: mean squared error in [-1, 1] at 256²; None where the output is no reconstruction.
         lpips: LPIPS (AlexNet) at 256²; None where it was not needed.
-        consistency_before: PSNR in dB between what is known of the output and the same of the
-            generator's image before optimization; None where nothing is known.
+        consistency_before: PSNR in dB between the target of the constraint and the degraded
+            output, before optimization; None without a constraint.
         consistency: the same of the final image.
         steps: of optimization, through the whole generator.
         warmup_steps: before them, through the truncated generator.

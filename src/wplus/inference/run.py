@@ -147,20 +147,20 @@ class Inference:
     def refine(
         self, samples: Sequence[Sample], start: Tensor, progress: Progress = silent
     ) -> Refinement:
-        """Codes (N, L, style_dim) optimized for what is known of the outputs.
+        """Codes (N, L, style_dim) optimized to satisfy the constraints of the samples.
 
         Raises:
-            ConfigError: nothing is known of an output, or samples cannot share a batch.
+            ConfigError: a sample has no constraint, or samples cannot share a batch.
             WeightsError: a network of the losses cannot be fetched.
         """
-        known = [sample.constraint for sample in samples if sample.constraint is not None]
-        if len(known) < len(samples):
+        constraints = [sample.constraint for sample in samples if sample.constraint is not None]
+        if len(constraints) < len(samples):
             raise ConfigError("a code has no image to optimize for; leave --refine out")
-        [constraint, *others] = known
+        [constraint, *others] = constraints
         if others:
-            if any(each.degradation or each.pixel_weights is not None for each in known):
+            if any(each.degradation or each.pixel_weights is not None for each in constraints):
                 raise ConfigError("samples with degradations or holes are refined one by one")
-            constraint = Constraint(torch.cat([each.target for each in known]))
+            constraint = Constraint(torch.cat([each.target for each in constraints]))
         automatic = self.options.precision == "auto"
         return refine(
             self.model,
@@ -194,15 +194,15 @@ class Inference:
         """
         model, target = self.model, own if codes is None else codes
         photos = [sample.photo for sample in samples if sample.codes is None]
-        known = [photo for photo in photos if photo is not None]
+        present = [photo for photo in photos if photo is not None]
         if (
             model.corrector is None
             or not self.options.correction
             or self.task.name != model.config.task
-            or len(known) < len(samples)
+            or len(present) < len(samples)
         ):
             return model.decode(target)
-        corrections = model.correct(torch.cat(known), own, codes)
+        corrections = model.correct(torch.cat(present), own, codes)
         return model.decode(target, corrections=corrections)
 
     @torch.no_grad()
@@ -236,14 +236,14 @@ class Inference:
 
     def _compared(self, made: Figures, sample: Sample, first: Tensor, last: Tensor) -> Figures:
         """The figures of an image before and after refinement, (1, 3, S, S) each."""
-        known = sample.constraint
-        if known is None or self.task.refinement is None:
+        constraint = sample.constraint
+        if constraint is None or self.task.refinement is None:
             return replace(made, factor=sample.factor)
-        after = known.consistency(last)
+        after = constraint.consistency(last)
         mse = lpips = None
-        if known.degradation is None and known.pixel_weights is None:
+        if constraint.degradation is None and constraint.pixel_weights is None:
             seen = images.resize(last, images.WORKING_SIZE)
-            target = known.target.to(seen)
+            target = constraint.target.to(seen)
             mse = float((seen - target).square().mean())
             lpips = float(self.networks.lpips(seen, target)) if self.steps else None
         return replace(
@@ -251,7 +251,7 @@ class Inference:
             factor=sample.factor,
             mse=mse,
             lpips=lpips,
-            consistency_before=known.consistency(first) if self.steps else after,
+            consistency_before=constraint.consistency(first) if self.steps else after,
             consistency=after,
         )
 
