@@ -441,8 +441,8 @@ def test_a_metric_of_pairs(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_networks_invert_and_edit(inversion: Path) -> None:
     image = Image.fromarray(picture(5))
-    output = wplus.invert(image, model=inversion, align=False)
-    edited = wplus.edit(image, model=inversion, align=False, sefa1=1.0)
+    output = wplus.invert(image, model=inversion, align=False, correction=True)
+    edited = wplus.edit(image, model=inversion, align=False, correction=True, sefa1=1.0)
     assert isinstance(output, Output)
     assert isinstance(edited, Output)
     code = code_of(picture(5).transpose(2, 0, 1) / 127.5 - 1, load_file(inversion))

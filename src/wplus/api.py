@@ -87,7 +87,7 @@ def edit(
     layers: str = "all",
     refine: int | None = None,
     align: bool | None = None,
-    correction: bool = True,
+    correction: bool = False,
     **amounts: float,
 ) -> Output | list[Output]:
     """Photographs, codes or codes files to edited faces.

@@ -20,7 +20,7 @@ def photograph() -> Image.Image:
 
 
 def open_inference(**options: object) -> Inference:
-    settings = Options(align=False, **options)  # type: ignore[arg-type]
+    settings = Options(align=False, **{"correction": True, **options})  # type: ignore[arg-type]
     return Inference(tiny.corrected_model(), options=settings)
 
 
@@ -61,8 +61,8 @@ def test_a_code_has_no_photograph_to_keep() -> None:
 def test_the_library_takes_the_option() -> None:
     model = tiny.corrected_model()
     image = photograph()
-    kept = wplus.invert(image, model, align=False)
-    plain = wplus.invert(image, model, align=False, correction=False)
+    plain = wplus.invert(image, model, align=False)
+    kept = wplus.invert(image, model, align=False, correction=True)
     assert not torch.equal(kept.pixels, plain.pixels)  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="unexpected keyword"):
         wplus.invert(image, model, corrections=False)

@@ -31,8 +31,8 @@ class InversionOptions:
             are taken to be crops, and drawings that fill a square page are left as they are.
         precision: Of the convolutions. auto refines in bfloat16 where the processor has it, which
             takes less than half the time, and makes the final image in float32.
-        correction: Correct the generator's features so that the photograph is kept, where the model
-            can; --no-correction decodes the code alone.
+        correction: Correct the generator's features so that person and background of the
+            photograph are kept, where the model can. At full size, hair and beards may get lumpy.
         all_faces: Every face of a photograph, not only the largest.
         overwrite: Replace results of other inputs that have the same names, instead of numbering.
 
@@ -43,7 +43,7 @@ class InversionOptions:
     refine: int | None = None
     align: bool | None = None
     precision: Precision = "auto"
-    correction: bool = True
+    correction: bool = False
     all_faces: bool = False
     overwrite: bool = False
 
