@@ -294,7 +294,7 @@ NOT_MODELS = {
     "JSON": (b'{"error": "not found"}', "is a text file"),
     "gzip": (b"\x1f\x8b\x08\x00rest", "compressed archive"),
     "safetensors": (struct.pack("<Q", 64) + b'{"a":{"dtype":"F32"}}', "safetensors"),
-    "picture": (b"\x89PNG\r\n\x1a\n\x00\x00", "is not a"),
+    "image": (b"\x89PNG\r\n\x1a\n\x00\x00", "is an image, not a model"),
 }
 
 
