@@ -13,6 +13,7 @@ import toy
 from outcomes import assert_equal_runs, lines, tensors
 
 import wplus
+from wplus import files
 from wplus.errors import ConfigError
 from wplus.training import state
 from wplus.training.log import StepReport
@@ -111,13 +112,13 @@ def test_a_time_limit_ends_the_run(tmp_path: Path) -> None:
     assert state.latest(tmp_path).state.step == result.step  # type: ignore[union-attr]
 
 
-def test_what_a_dying_process_left_half_written_is_removed(whole: Path) -> None:
-    names = ("states/.00000009.0123456789ab.safetensors", ".model.ba9876543210.safetensors",
-             "states/.tmpGX098q")  # fmt: skip
-    for name in names:
-        (whole / name).write_bytes(b"half")
-    toy.run(whole)
-    assert [path.name for path in whole.rglob(".*")] == [".lock"]
+def test_what_a_dying_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "states"):
+        dead = place / f"{files.PREFIX}0123abcd"
+        dead.mkdir(parents=True)
+        (dead / "model.safetensors").write_bytes(b"half")
+    toy.run(tmp_path, steps=2)
+    assert [path.name for path in tmp_path.rglob(".*")] == [".lock"]
 
 
 def test_steps_can_be_added(whole: Path, tmp_path: Path) -> None:

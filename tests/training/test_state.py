@@ -104,7 +104,7 @@ def test_nothing_is_lost_when_the_disk_is_full(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(state, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(OSError, match="No space"):
         fill(tmp_path, 10, keep=1)
     assert names(tmp_path) == ["00000005.safetensors"]
@@ -149,7 +149,7 @@ def test_a_state_is_not_mistaken_for_a_model(tmp_path: Path) -> None:
     from wplus import models
 
     fill(tmp_path, 5)
-    with pytest.raises(FormatError, match="not a model of wplus"):
+    with pytest.raises(FormatError, match="holds no network of a known layout"):
         models.load_network(state.states(tmp_path)[0])
 
 
