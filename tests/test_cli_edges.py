@@ -41,7 +41,9 @@ def test_a_signal_at_any_moment_is_one_word(number: int, after: float, tmp_path:
     process = subprocess.Popen(
         [*COMMAND, "sample", "--count", "9999", "--out", tmp_path],
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a background job ignores SIGINT
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored in the background
     )
     time.sleep(after)
     process.send_signal(number)
