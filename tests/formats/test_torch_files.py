@@ -192,3 +192,12 @@ def test_machines_of_the_other_order() -> None:
     flag = re.search(rb"little_endian(q.)?\x88", old)
     assert flag
     assert "big-endian" in refusal(changed(old, flag[0], flag[0][:-1] + b"\x89"))
+
+
+def test_an_update_of_one_tensor_is_none_of_another(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "two.pt"
+    torch.save({"a": torch.ones(4), "b": torch.ones(4)}, path)
+    found = read_torch(path)
+    before = found["a"]._version
+    found["b"].add_(1)
+    assert found["a"]._version == before

@@ -239,7 +239,9 @@ class _Views:
         self.allowance -= claimed
         if self.allowance < 0:
             raise FormatError("is damaged: its tensors claim far more numbers than it has")
-        return view() if claimed else torch.empty(tuple(size), dtype=storage.numbers.dtype)
+        # `data`: views of one file would share a version counter, and autograd would take an update
+        # of one tensor (running means of batch norms) for an update of all.
+        return view().data if claimed else torch.empty(tuple(size), dtype=storage.numbers.dtype)
 
 
 def view_of(
