@@ -90,8 +90,8 @@ def main() -> None:
     }
     for kind, figures in report.items():
         print(kind)
-        for row, values in figures.items():
-            print(f"  {row:12}", *(f"{value:.3f}" for value in values))
+        for label, values in figures.items():
+            print(f"  {label:12}", *(f"{value:.3f}" for value in values))
     judging.finish(arguments, "correction", report, sheet, {"model": name})
 
 
